@@ -1,0 +1,215 @@
+"""The command line. Every command is a thin layer over `Pipeline`; nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from korseq.errors import CheckpointError, ConfigError, KorseqError
+
+if TYPE_CHECKING:
+    from korseq.training import Scores
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Korean NLP with small models: train, evaluate and use pipelines that read raw Korean text.",
+)
+
+Run = Annotated[Path, typer.Argument(help="Folder of a trained pipeline.", show_default=False)]
+TextColumn = Annotated[str | None, typer.Option("--text", help="Column with the texts, if it has no usual name.")]
+LabelColumn = Annotated[str | None, typer.Option("--label", help="Column with the labels, if it has no usual name.")]
+
+
+def main() -> None:
+    """Entry point: errors a user can mend are one message without a traceback; warnings are one line each."""
+    warnings.showwarning = lambda message, *_, **__: print(f"korseq: {message}", file=sys.stderr)
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
+    try:
+        app()
+    except KorseqError as error:
+        _fail(str(error))
+    except BrokenPipeError:  # the reader of a pipe (`| head`) has seen enough
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"korseq: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+@app.command(
+    epilog="""**Examples**
+
+- `korseq train pipelines/sentiment.toml --set data.train=reviews.csv --out runs/mine`
+
+- `korseq train pipelines/sentiment.toml --set data.train=train.tsv --set data.dev=dev.tsv --set training.epochs=3 --out runs/nsmc`
+
+- `korseq train --from runs/nsmc --set data.train=my.csv --out runs/my` (fine-tune a trained pipeline on your own data)
+
+- `korseq train pipelines/sentiment.toml --set data.train=reviews.csv --out runs/mine --resume` (go on after Ctrl-C or a crash)
+"""
+)
+def train(
+    config: Annotated[Path | None, typer.Argument(help="TOML file of a pipeline; may be left out with --from.", show_default=False)] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the trained pipeline, its checkpoints and metrics.")] = Path("runs/new"),
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, such as data.train=FILE.")] = None,
+    start: Annotated[Path | None, typer.Option("--from", metavar="RUN", help="Start from this trained pipeline (fine-tuning).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the broken run in OUT.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pipeline in OUT.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=N.", min=0)] = None,
+) -> None:
+    """Train a pipeline on a file of texts and labels (CSV, TSV, JSON lines, Parquet)."""
+    from korseq.config import read_config
+    from korseq.pipeline import Pipeline
+    from korseq.saving import PIPELINE_FILE
+
+    changes = [*(set_ or []), *([] if seed is None else [f"training.seed={seed}"])]
+    if config is None and start is None:
+        raise ConfigError("give a TOML file (korseq train pipelines/sentiment.toml …), or --from a trained pipeline")
+    path = _shipped(config) if config else start / PIPELINE_FILE  # type: ignore[operator]
+    if not config:  # the new data is what the caller names, not what the old pipeline was trained on
+        changes = [f"data.{name}=" for name in ()] + changes
+    settings = read_config(path, changes)
+    if settings.data.train is None:
+        raise ConfigError(f"{path}: there is no training data; add --set data.train=FILE")
+    if (out / PIPELINE_FILE).exists() and not (resume or overwrite):
+        raise CheckpointError(f"{out}: holds a trained pipeline already; give another --out, --overwrite it, or --resume its training")
+    pipeline = Pipeline.from_config(settings)
+    outcome = pipeline.fit(settings.data.train, settings.data.dev, start=start, out=out, resume=resume)
+    if outcome.interrupted:
+        print(f"korseq: interrupted after step {outcome.steps:,}; go on with the same command and --resume", file=sys.stderr)
+        sys.exit(130)
+    print(f"korseq: saved {out} (step {outcome.best_step:,} of {outcome.steps:,} was the best)", file=sys.stderr)
+    if settings.data.test is not None:
+        _print_scores(pipeline.evaluate(settings.data.test), False)
+
+
+@app.command(epilog="**Example**: `korseq evaluate runs/nsmc test.tsv --json`")
+def evaluate(
+    run: Run,
+    file: Annotated[str, typer.Argument(help="File with texts and labels, or a hub name.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+) -> None:
+    """Score a trained pipeline on labelled data."""
+    from dataclasses import replace
+
+    from korseq.pipeline import Pipeline
+
+    pipeline = Pipeline.load(run)
+    data = pipeline.config.data
+    data = replace(data, text=text or data.text, label=label or data.label)
+    _print_scores(pipeline.evaluate(file, data), as_json)
+
+
+@app.command(
+    epilog="""**Examples**
+
+- `korseq predict runs/nsmc "배우들은 좋았는데 이야기가 지루했다" "꿀잼"`
+
+- `korseq predict runs/nsmc < reviews.txt > labels.jsonl` (one text a line)
+"""
+)
+def predict(
+    run: Run,
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts; without any, one a line from stdin.", show_default=False)] = None,
+) -> None:
+    """Predict: JSON lines on stdout, one for each text, in order."""
+    from korseq.pipeline import Pipeline
+
+    pipeline = Pipeline.load(run)
+    given: Iterator[str] = iter(texts) if texts else _stdin_lines()
+    seen: list[str] = []  # the texts that are on their way through the pipeline
+
+    def remembered() -> Iterator[str]:
+        for item in given:
+            seen.append(item)
+            yield item
+
+    # A person who types wants each answer at once; a pipe wants speed.
+    window = {"window": 1} if not texts and sys.stdin.isatty() else {}
+    for prediction in pipeline.stream(remembered(), **window):
+        line = {"text": seen.pop(0)} | prediction.as_dict()
+        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if window:
+            sys.stdout.flush()
+    sys.stdout.flush()
+
+
+@app.command()
+def demo() -> None:
+    """Train a small sentiment pipeline on the reviews that come with korseq, and show what it answers."""
+    from korseq.demo import show
+
+    show()
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, which Kiwi model, threads and device are used, and whether a tiny pipeline runs."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    well = True
+    with console.status("looking"):
+        from korseq.doctor import examine
+
+        for what, finding, good in examine():
+            well &= good
+            console.print(f"{'[green]✓[/]' if good else '[red]✗[/]'} {what:16}", end=" ")
+            console.print(finding, markup=False)
+    if not well:
+        _fail("something above does not work")
+
+
+def _shipped(path: Path) -> Path:
+    """The path itself, or the file of that name that comes with korseq."""
+    from korseq.resources import resource
+
+    try:
+        return path if path.exists() else resource(str(path))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+
+
+def _stdin_lines() -> Iterator[str]:
+    """Lines ended by LF; broken UTF-8 becomes U+FFFD, so that every line gets its answer."""
+    for line in sys.stdin.buffer:
+        yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", errors="replace")
+
+
+def _print_scores(scores: Scores, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(scores.values, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    overall = Table("score", "value")
+    for name, value in scores.values.items():
+        if not isinstance(value, dict):
+            overall.add_row(name, _shown(value))
+    console = Console()
+    console.print(overall)
+    per_label = scores.values.get("labels") or {}
+    if per_label:
+        table = Table("label", *next(iter(per_label.values())))
+        for label, values in per_label.items():
+            table.add_row(label, *map(_shown, values.values()))
+        console.print(table)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"

@@ -1,0 +1,165 @@
+"""TOML ↔ settings. Every mistake of a file is reported at once, with its dotted path and the nearest valid name."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli_w
+from pydantic import Field, ValidationError
+
+from korseq.data.encoded import SequenceOptions
+from korseq.data.readers import DataSettings
+from korseq.errors import ConfigError, did_you_mean
+from korseq.heads.base import Head
+from korseq.nn.embeddings import EmbeddingStage
+from korseq.nn.encoders.base import Encoder
+from korseq.registry import Plug, Section, create, settings, settings_of
+from korseq.text.features import FEATURES
+from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
+from korseq.training.settings import Training
+
+
+@settings
+class Config:
+    """A whole pipeline and how it is trained: what a TOML file says, and what a saved pipeline keeps.
+
+    Args:
+        embedding, encoder, head, tokenizer: The four stages. Several embeddings are concatenated, several encoders stacked.
+        sequence: BOS/EOS and the greatest length.
+        training: How to train.
+        data: What to train on.
+    """
+
+    embedding: Annotated[EmbeddingStage | tuple[EmbeddingStage, ...], Plug("embedding", many=True)]
+    encoder: Annotated[Encoder | tuple[Encoder, ...], Plug("encoder", many=True)]
+    head: Annotated[Head, Plug("head")]
+    tokenizer: Annotated[Tokenizer, Plug("tokenizer")] = KiwiTokenizer()
+    sequence: Annotated[SequenceOptions, Section()] = SequenceOptions()
+    training: Annotated[Training, Section()] = Training()
+    data: Annotated[DataSettings, Section()] = Field(default_factory=DataSettings)
+
+    @property
+    def embeddings(self) -> tuple[EmbeddingStage, ...]:
+        return self.embedding if isinstance(self.embedding, tuple) else (self.embedding,)
+
+    @property
+    def encoders(self) -> tuple[Encoder, ...]:
+        return self.encoder if isinstance(self.encoder, tuple) else (self.encoder,)
+
+
+def build_config(table: dict[str, Any], source: str | None = None) -> Config:
+    """A checked configuration from tables, or from component objects.
+
+    Raises:
+        ConfigError: With all mistakes, one a line.
+    """
+    try:
+        config = create(Config, table)
+    except ValidationError as error:
+        mistakes = [f"{'.'.join(map(str, e['loc'])) or '(top)'}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(_report(source, mistakes)) from None
+    mistakes = _contradictions(config)
+    if mistakes:
+        raise ConfigError(_report(source, mistakes))
+    return config
+
+
+def read_config(path: str | Path, changes: Sequence[str] = ()) -> Config:
+    """Read a TOML file.
+
+    Args:
+        changes: `dotted.path=value`, applied to the file before it is checked. A value is read as TOML and, if it is
+            none, as a string. Numbers in a path index arrays: `encoder.1.heads=8`.
+
+    Raises:
+        ConfigError: If the file cannot be read, or with all mistakes in it.
+    """
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    for key in SAVED_KEYS:
+        table.pop(key, None)
+    for change in changes:
+        _apply(table, change)
+    return build_config(table, str(path))
+
+
+# What a saved pipeline's TOML has besides the configuration; see korseq.saving.
+SAVED_KEYS = ("format", "korseq", "analyzer", "files")
+
+
+def to_toml(config: Config) -> str:
+    """The TOML from which `read_config` makes an equal configuration; defaults are written out."""
+    return tomli_w.dumps(settings_of(config))
+
+
+def changed(config: Config, changes: Sequence[str]) -> Config:
+    """A configuration with `dotted.path=value` changes, checked again."""
+    table = settings_of(config)
+    for change in changes:
+        _apply(table, change)
+    return build_config(table, "--set")
+
+
+def _apply(table: dict[str, Any], change: str) -> None:
+    path, equals, text = change.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"--set {change}: expected dotted.path=value, such as training.epochs=3")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = path.split(".")
+    target: Any = table
+    for key in parents:
+        if isinstance(target, list):
+            target = target[_index(target, key, change)]
+        elif isinstance(target, dict):
+            target = target.setdefault(key, {})
+        else:
+            break
+    if isinstance(target, list):
+        target[_index(target, last, change)] = value
+    elif isinstance(target, dict):
+        target[last] = value
+    else:
+        raise ConfigError(f"--set {change}: '{'.'.join(parents)}' is a value, it has no '{last}'")
+
+
+def _index(array: list[Any], key: str, change: str) -> int:
+    if not key.isdecimal() or int(key) >= len(array):
+        raise ConfigError(f"--set {change}: '{key}' should be a number below {len(array)}: there are {len(array)} of these")
+    return int(key)
+
+
+def _report(source: str | None, mistakes: Sequence[str]) -> str:
+    lines = [f"{source}: {m}" if source else m for m in mistakes]
+    return lines[0] if len(lines) == 1 else f"{len(lines)} mistakes\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _contradictions(config: Config) -> list[str]:
+    """Settings that are valid each on its own but not together."""
+    mistakes = []
+    seen: dict[str, tuple[int, int | None]] = {}
+    for i, stage in enumerate(config.embeddings):
+        path = f"embedding.{i}" if len(config.embeddings) > 1 else "embedding"
+        if stage.feature not in FEATURES:
+            mistakes.append(f"{path}.feature: there is no feature '{stage.feature}'{did_you_mean(stage.feature, FEATURES)}")
+        elif stage.feature == "tag" and not config.tokenizer.has_tags:
+            mistakes.append(f"{path}.feature: {type(config.tokenizer).__name__} gives no tags; use KiwiTokenizer or another feature")
+        if seen.setdefault(stage.feature, (stage.min_count, stage.max_size)) != (stage.min_count, stage.max_size):
+            mistakes.append(f"{path}: another stage reads the same feature with another min_count or max_size; make them equal")
+    for encoder in config.encoders:
+        longest = encoder.longest()
+        if longest is not None and longest < config.sequence.max_length:
+            mistakes.append(
+                f"sequence.max_length: is {config.sequence.max_length}, but {type(encoder).__name__} has positions for {longest}; "
+                "raise encoder.max_positions, lower max_length, or use sinusoidal positions"
+            )
+    return mistakes + config.head.contradictions()

@@ -1,0 +1,79 @@
+"""Batches: which sequences go together, and the padded tensors made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from korseq.data.encoded import EncodedData
+
+# Sequences are sorted by length within pools of so many batches: little padding, and batches still differ between epochs.
+_POOL = 64
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded sequences.
+
+    Attributes:
+        ids: feature → (B, T) int64, 0 = padding, on the right.
+        mask: (B, T) bool, True = a real token.
+        targets: (B,) or (B, K); None when predicting.
+        indices: Which sequences these are.
+    """
+
+    ids: Mapping[str, Tensor]
+    mask: Tensor
+    targets: Tensor | None
+    indices: NDArray[np.int64]
+
+    def to(self, device: torch.device) -> Batch:
+        targets = None if self.targets is None else self.targets.to(device, non_blocking=True)
+        ids = {feature: tensor.to(device, non_blocking=True) for feature, tensor in self.ids.items()}
+        return Batch(ids, self.mask.to(device, non_blocking=True), targets, self.indices)
+
+    @property
+    def tokens(self) -> int:
+        return int(self.mask.sum())
+
+
+def collate(data: EncodedData, indices: NDArray[np.int64]) -> Batch:
+    """The padded batch of the given sequences; no Python work per token."""
+    starts = data.offsets[indices]
+    lengths = data.offsets[indices + 1] - starts
+    time = np.arange(lengths.max())
+    mask = time < lengths[:, None]  # (B, T)
+    places = np.where(mask, starts[:, None] + time, 0)
+    ids = {feature: torch.from_numpy(np.where(mask, flat[places], 0).astype(np.int64)) for feature, flat in data.ids.items()}
+    targets = None if data.targets is None else torch.from_numpy(data.targets[indices])
+    return Batch(ids, torch.from_numpy(mask), targets, indices)
+
+
+def training_order(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Every sequence once, in random batches of similar length; the same arguments give the same batches."""
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    batches: list[NDArray[np.int64]] = []
+    for start in range(0, len(order), batch_size * _POOL):
+        pool = order[start : start + batch_size * _POOL]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def prediction_batches(data: EncodedData, tokens: int) -> Iterator[Batch]:
+    """Every sequence once, from the shortest to the longest, as many to a batch as make about `tokens` padded tokens."""
+    order = np.argsort(data.lengths, kind="stable")
+    lengths = data.lengths[order]
+    start = 0
+    while start < len(order):
+        # The longest of the batch is its last, so its size is found by growing it until size * longest exceeds the budget.
+        padded = lengths[start:] * np.arange(1, len(order) - start + 1)
+        size = max(1, int(np.searchsorted(padded, tokens, side="right")))
+        yield collate(data, order[start : start + size])
+        start += size

@@ -1,0 +1,344 @@
+"""Readers: anything that holds examples → a `datasets.Dataset` with the columns `text` and `label`.
+
+Files are CSV (RFC 4180 quoting), TSV (no quoting: a quotation mark is a character like any other), JSON lines and
+Parquet. Other sources are in-memory rows, `Dataset` objects and names on the Hugging Face hub. To add a file format:
+a function here and its line in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+from pydantic import Field
+
+from korseq.errors import DataError, did_you_mean
+from korseq.registry import settings
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Source: TypeAlias = "str | Path | Dataset | Iterable[Any]"
+
+# Names under which corpora keep their texts and labels, in the order in which they are looked for.
+TEXT_NAMES = ("text", "document", "comments", "comment", "sentence", "review", "content", "title", "tokens", "텍스트", "본문", "문장", "리뷰", "내용", "댓글")
+LABEL_NAMES = ("label", "labels", "class", "category", "sentiment", "rating", "score", "target", "레이블", "라벨", "감성", "감정", "분류", "평점", "점수")
+
+
+@settings
+class DataSettings:
+    """Where the data is and how to read it.
+
+    Args:
+        train, dev, test: Files, or a name on the Hugging Face hub, whose splits of these names are then used.
+        text, label: Names of the columns; None to look for the usual ones.
+        subset: The configuration of a hub dataset that has several (`klue` has `ynat`, `nli`, …).
+        encoding: Of text files.
+        on_error: What to do with rows that cannot be used: "stop" with an error that shows the first, or "skip" and count.
+        dev_fraction: Share of the training data set apart as dev where there is no dev file.
+        split_seed: Chooses which rows those are.
+    """
+
+    train: str | None = None
+    dev: str | None = None
+    test: str | None = None
+    text: str | None = None
+    label: str | None = None
+    subset: str | None = None
+    encoding: str = "utf-8"
+    on_error: Literal["stop", "skip"] = "stop"
+    dev_fraction: float = Field(0.1, gt=0, lt=1)
+    split_seed: int = 0
+
+
+class Row(NamedTuple):
+    """One row of a source: its number, and its cells by column. `problem` says why it has no cells, if so."""
+
+    number: int
+    cells: Mapping[str, Any]
+    problem: str | None = None
+
+
+def read(source: Source, options: DataSettings, split: str = "train", labelled: bool = True) -> Dataset:
+    """Read a source into memory-mapped rows.
+
+    Args:
+        source: A file, a hub name, a `Dataset`, or rows: mappings, (text, label) pairs, or (if not `labelled`) strings.
+        options: Column names, encoding, and what to do with bad rows.
+        split: Which split to take of a hub dataset.
+        labelled: Whether a label is needed.
+
+    Returns:
+        A dataset with the columns `text` (string), `label` (as found; absent if not `labelled`) and `row` (its number
+        in the source). Its `info.description` names the source, and `skipped_rows` in it the rows set aside.
+
+    Raises:
+        DataError: Naming the source, the row and the remedy.
+    """
+    name, columns, rows = _open(source, options, split)
+    first = next(rows, None)
+    if first is None:
+        raise DataError("there are no rows", name)
+    columns = columns or [str(c) for c in first.cells]
+    text = _column(name, columns, options.text, TEXT_NAMES, "text")
+    label = _column(name, columns, options.label, LABEL_NAMES, "label") if labelled else None
+    problems: list[Row] = []
+    kept: dict[str, list[Any]] = {"text": [], "row": []} | ({"label": []} if labelled else {})
+    for row in _with(first, rows):
+        problem = row.problem or _problem(row, text, label)
+        if problem:
+            problems.append(row._replace(problem=problem))
+            continue
+        kept["text"].append(_as_text(row.cells[text]))
+        kept["row"].append(row.number)
+        if label is not None:
+            kept["label"].append(row.cells[label])
+    if problems and options.on_error == "stop":
+        raise DataError(_describe(problems), name, problems[0].number)
+    if not kept["text"]:
+        raise DataError(f"none of the {len(problems)} rows can be used; {_describe(problems)}", name)
+    return _dataset(kept, name, len(problems))
+
+
+def name_of(dataset: Dataset) -> str:
+    """The source a dataset was read from, for messages."""
+    return str(dataset.info.description.partition("\n")[0])
+
+
+def skipped_rows(dataset: Dataset) -> int:
+    """How many rows `read` set aside."""
+    return int(dataset.info.description.partition("\n")[2] or 0)
+
+
+def _dataset(columns: dict[str, list[Any]], name: str, skipped: int) -> Dataset:
+    import datasets
+    import pyarrow as pa
+
+    labels = columns.get("label")
+    try:
+        table = pa.table({k: pa.array(v, pa.large_string() if k == "text" else None) for k, v in columns.items() if k != "label"})
+        if labels is not None:
+            table = table.append_column("label", pa.array(labels))
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        # Labels of mixed types, such as 1 and "긍정": keep them as the strings that a person would see.
+        table = table.append_column("label", pa.array([None if v is None else str(v) for v in labels or []]))
+    return datasets.Dataset(table, info=datasets.DatasetInfo(description=f"{name}\n{skipped}"))
+
+
+def _with(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
+    yield first
+    yield from rest
+
+
+def _column(source: str, columns: Sequence[str], chosen: str | None, usual: Sequence[str], role: str) -> str:
+    if chosen is not None:
+        if chosen in columns:
+            return chosen
+        raise DataError(f"there is no column '{chosen}'{did_you_mean(chosen, columns)} (set data.{role})", source)
+    by_lower = {c.lower(): c for c in reversed(columns)}
+    for name in usual:
+        if name in by_lower:
+            return by_lower[name]
+    raise DataError(
+        f"no {role} column found among: {', '.join(columns)}. Name it with data.{role} (--set data.{role}=COLUMN)", source
+    )
+
+
+def _problem(row: Row, text: str, label: str | None) -> str | None:
+    if row.cells.get(text) is None:
+        return f"no value in the column '{text}'"
+    if not isinstance(row.cells[text], str | list | tuple):
+        return f"the column '{text}' holds {row.cells[text]!r}, which is not text"
+    if label is not None and row.cells.get(label) in (None, ""):
+        return f"no value in the column '{label}'"
+    return None
+
+
+def _describe(problems: Sequence[Row]) -> str:
+    more = f" (and {len(problems) - 1:,} more rows have problems)" if len(problems) > 1 else ""
+    return f'{problems[0].problem}{more}. Mend the file, or set data.on_error = "skip" to leave such rows out'
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _as_text(cell: str | Sequence[str]) -> str:
+    """The cell as one valid string; lone surrogates, which no file format can hold, become U+FFFD one for one."""
+    text = cell if isinstance(cell, str) else " ".join(map(str, cell))
+    return _SURROGATE.sub("\ufffd", text)
+
+
+# Sources ------------------------------------------------------------------------------------------------------------
+
+
+def _open(source: Source, options: DataSettings, split: str) -> tuple[str, list[str] | None, Iterator[Row]]:
+    """Name of the source, its columns if they are known before the first row, and its rows."""
+    if isinstance(source, str | Path):
+        path = Path(source)
+        if path.is_file():
+            reader = FORMATS.get(path.suffix.lower())
+            if reader is None:
+                raise DataError(f"no reader for '{path.suffix}' files; there are: {', '.join(FORMATS)}", str(source))
+            columns, rows = reader(path, options.encoding)
+            return str(source), columns, rows
+        if path.is_dir() or path.suffix.lower() in FORMATS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
+            raise DataError("there is no such file", str(source))
+        source = _from_hub(str(source), options.subset, split)
+    if hasattr(source, "column_names"):
+        return f"{getattr(source, 'builder_name', None) or 'dataset'}[{split}]", list(source.column_names), _dataset_rows(source)
+    return "the given list", None, _memory_rows(source)
+
+
+def _from_hub(name: str, subset: str | None, split: str) -> Dataset:
+    import datasets
+
+    wanted = {"dev": ("validation", "dev", "valid"), "test": ("test",)}.get(split, ("train",))
+    try:
+        try:
+            splits = datasets.load_dataset(name, subset)
+        except RuntimeError as error:
+            if "script" not in str(error):
+                raise
+            # Datasets that are loaded by a script (e9t/nsmc) run no code any more; the hub keeps their data as Parquet.
+            splits = datasets.load_dataset(name, subset, revision="refs/convert/parquet")
+    except Exception as error:  # the hub client raises many kinds: network, name, subset, permission
+        raise DataError(
+            f"neither a file, nor could it be loaded from the Hugging Face hub ({type(error).__name__}: {error}). "
+            "Check the path or the name; a dataset with several configurations needs data.subset",
+            name,
+        ) from error
+    for candidate in wanted:
+        if candidate in splits:
+            return splits[candidate]
+    raise DataError(f"has no split {' or '.join(wanted)}; it has: {', '.join(splits)}", name)
+
+
+def _dataset_rows(dataset: Dataset) -> Iterator[Row]:
+    """Rows of a `Dataset`; class indices become their names."""
+    names = {c: f.names for c, f in dataset.features.items() if hasattr(f, "names") and hasattr(f, "int2str")}
+    for number, cells in enumerate(dataset, start=1):
+        yield Row(number, {**cells, **{c: n[cells[c]] for c, n in names.items() if cells[c] is not None and cells[c] >= 0}})
+
+
+def _memory_rows(items: Iterable[Any]) -> Iterator[Row]:
+    for number, item in enumerate(items, start=1):
+        if isinstance(item, Mapping):
+            yield Row(number, item)
+        elif isinstance(item, str):
+            yield Row(number, {"text": item})
+        elif isinstance(item, Sequence) and len(item) == 2:
+            yield Row(number, {"text": item[0], "label": item[1]})
+        else:
+            yield Row(number, {"text": None}, f"expected (text, label), a mapping or a string, got {item!r:.80}")
+
+
+def _decoded_lines(path: Path, encoding: str) -> Iterator[str]:
+    """Lines ended by LF or CRLF only (str.splitlines also breaks at U+2028, NEL …), ends kept; the BOM is dropped."""
+    row = 0
+    try:
+        with path.open(encoding="utf-8-sig" if encoding.lower().replace("_", "-") == "utf-8" else encoding, newline="\n") as file:
+            for line in file:
+                row += 1
+                yield line
+    except UnicodeDecodeError as error:
+        found = _guess_encoding(path)
+        hint = f'; it looks like {found}: set data.encoding = "{found}"' if found else "; set data.encoding, or convert the file to UTF-8"
+        raise DataError(f"is not {encoding} (byte 0x{error.object[error.start]:02x}){hint}", str(path), row + 1) from None
+    except (OSError, LookupError) as error:
+        raise DataError(f"cannot be read: {error}", str(path)) from error
+
+
+def _guess_encoding(path: Path) -> str | None:
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    try:
+        return "cp949" if re.search("[가-힣]", head[: head.rfind(b"\n") + 1 or None].decode("cp949")) else None
+    except UnicodeDecodeError:
+        return None
+
+
+def _delimited(path: Path, encoding: str, delimiter: str, quoting: Literal[0, 3]) -> tuple[list[str], Iterator[Row]]:
+    lines = _decoded_lines(path, encoding)
+    csv.field_size_limit(1 << 30)  # the default of 128 KiB refuses long documents
+    table = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=quoting == csv.QUOTE_MINIMAL)
+    try:
+        header = [name.strip() for name in next(table, [])]
+    except csv.Error as error:
+        raise DataError(f"cannot be read: {error}", str(path), 1) from error
+    if not header:
+        raise DataError("the file is empty; the first line must name the columns", str(path))
+    if len(set(header)) != len(header):
+        raise DataError(f"a column name stands twice in the header: {', '.join(header)}", str(path), 1)
+
+    def rows() -> Iterator[Row]:
+        number = table.line_num + 1
+        try:
+            for cells in table:
+                if len(cells) == len(header):
+                    yield Row(number, dict(zip(header, cells, strict=True)))
+                elif cells:  # a blank line is no row
+                    yield Row(number, {}, f"{len(cells)} cells where the header names {len(header)} columns")
+                number = table.line_num + 1
+        except csv.Error as error:
+            raise DataError(f"cannot be read from here on: {error}. Is a quotation mark not closed?", str(path), number) from error
+
+    return header, rows()
+
+
+def _csv(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
+    return _delimited(path, encoding, ",", csv.QUOTE_MINIMAL)
+
+
+def _tsv(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
+    return _delimited(path, encoding, "\t", csv.QUOTE_NONE)
+
+
+def _json_lines(path: Path, encoding: str) -> tuple[list[str] | None, Iterator[Row]]:
+    def rows() -> Iterator[Row]:
+        for number, line in enumerate(_decoded_lines(path, encoding), start=1):
+            if not line.strip():
+                continue
+            try:
+                cells = json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as error:
+                yield Row(number, {}, f"is not JSON ({error})")
+                continue
+            yield Row(number, cells) if isinstance(cells, dict) else Row(number, {}, "is not a JSON object")
+
+    found = list(rows())
+    columns = list(dict.fromkeys(key for row in found for key in row.cells))
+    return columns or None, iter(found)
+
+
+def _parquet(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"is no readable Parquet file: {error}", str(path)) from error
+
+    def rows() -> Iterator[Row]:
+        number = 0
+        for batch in file.iter_batches():
+            for cells in batch.to_pylist():
+                number += 1
+                yield Row(number, cells)
+
+    return list(file.schema_arrow.names), rows()
+
+
+FORMATS: dict[str, Callable[[Path, str], tuple[list[str] | None, Iterator[Row]]]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".txt": _tsv,
+    ".jsonl": _json_lines,
+    ".parquet": _parquet,
+}

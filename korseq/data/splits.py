@@ -1,0 +1,35 @@
+"""Splitting data that comes in one piece."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+
+from korseq.errors import DataError
+
+
+def stratified_split(labels: Sequence[Hashable], fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Indices of the larger and the smaller part, each in its original order.
+
+    Every label gives `fraction` of its examples, rounded, to the smaller part, but keeps at least one in the larger. A
+    label with a single example stays in the larger part. Equal arguments give equal parts on every machine.
+
+    Raises:
+        DataError: If there are fewer than two examples.
+    """
+    if len(labels) < 2:
+        raise DataError(f"{len(labels)} example(s) cannot be split into train and dev; give more data, or a dev file")
+    by_label: dict[Hashable, list[int]] = defaultdict(list)
+    for i, label in enumerate(labels):
+        by_label[label].append(i)
+    random_order = random.Random(seed)
+    smaller: set[int] = set()
+    for group in by_label.values():
+        random_order.shuffle(group)
+        smaller.update(group[: min(round(len(group) * fraction), len(group) - 1)])
+    if not smaller:  # tiny or all-distinct data, numbers above all: split without regard to labels
+        everything = list(range(len(labels)))
+        random_order.shuffle(everything)
+        smaller.update(everything[: max(1, round(len(labels) * fraction))])
+    return [i for i in range(len(labels)) if i not in smaller], sorted(smaller)

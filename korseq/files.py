@@ -1,0 +1,38 @@
+"""Writing files so that a crash, a kill or a full disk never leaves half a file behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+_STAGED = ".new"
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write several files into a folder, all or none.
+
+    Everything is first written beside its place and forced to the disk; only when all of it is there do renames, which
+    need no space, put it into place. If anything fails, what stood there before stays.
+
+    Raises:
+        OSError: If the folder or a file cannot be written; naming the cause, such as a full disk.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = [folder / (name + _STAGED) for name in contents]
+    try:
+        for path, content in zip(staged, contents.values(), strict=True):
+            with path.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+    except BaseException:
+        for path in staged:
+            path.unlink(missing_ok=True)
+        raise
+    for path in staged:
+        path.replace(path.with_name(path.name.removesuffix(_STAGED)))
+    if hasattr(os, "O_DIRECTORY"):  # so that the renames too survive a power loss; Windows has no such thing
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(descriptor)
+        os.close(descriptor)

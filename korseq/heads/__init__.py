@@ -1,0 +1,18 @@
+"""Heads: what a pipeline predicts. To add one: its class in this folder, its name here."""
+
+from korseq.heads.base import Head, HeadModule, Prediction
+from korseq.heads.classifier import Classification, Classifier, MultiLabelClassification
+from korseq.heads.regressor import Regression, Regressor
+
+COMPONENTS = (Classifier, Regressor)
+
+__all__ = [
+    "Classification",
+    "Classifier",
+    "Head",
+    "HeadModule",
+    "MultiLabelClassification",
+    "Prediction",
+    "Regression",
+    "Regressor",
+]

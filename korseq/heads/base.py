@@ -1,0 +1,76 @@
+"""What every head is: the one place that knows what a target is, how it is learnt and what a prediction looks like."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from korseq.labels import LabelSet
+from korseq.nn.encoders.base import Encoded
+
+
+class Prediction(Protocol):
+    """A frozen result for one text."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Only strings, numbers, lists and dictionaries, for JSON."""
+        ...
+
+
+class HeadModule(nn.Module, ABC):
+    """A built head."""
+
+    def prepare(self, targets: Tensor) -> None:
+        """Called once, with the targets of the whole training set, before training begins; most heads need nothing of it."""
+        return
+
+    @abstractmethod
+    def forward(self, encoded: Encoded, mask: Tensor) -> Tensor:
+        """encoded.states (B, T, H), mask (B, T) → logits; their shape is the head's own."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+        """The sum of the losses and the number of terms in it: whoever averages over several batches must weight them."""
+
+    @abstractmethod
+    def predictions(self, logits: Tensor) -> Sequence[Prediction]:
+        """One a sequence of the batch."""
+
+
+class Head(ABC):
+    """Settings of a head."""
+
+    @property
+    @abstractmethod
+    def metric(self) -> str:
+        """The entry of `korseq.training.metrics.METRICS` that scores its predictions."""
+
+    @abstractmethod
+    def learn_labels(self, values: Iterable[Any]) -> LabelSet:
+        """The labels among the target values of the training data.
+
+        Raises:
+            ValueError: If the values are nothing this head could learn; says why and what to do.
+        """
+
+    @abstractmethod
+    def target(self, value: Any, labels: LabelSet) -> int | float | list[float]:
+        """What the loss needs for one target value as it stands in the data.
+
+        Raises:
+            ValueError: If the value is not one this head knows; says why.
+        """
+
+    @abstractmethod
+    def build(self, input_size: int, labels: LabelSet) -> HeadModule: ...
+
+    def contradictions(self) -> list[str]:
+        """Settings of this head that do not go together, one message each."""
+        return []
+
+    def canonical(self, value: Any) -> Any:
+        """The target value in the form in which metrics compare it with predictions."""
+        return value

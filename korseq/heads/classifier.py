@@ -1,0 +1,163 @@
+"""Classification of whole texts: binary, multi-class and multi-label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from korseq.heads.base import Head, HeadModule
+from korseq.labels import LabelSet
+from korseq.nn.encoders.base import Encoded
+from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
+from korseq.registry import Plug, component
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The answer of a classifier for one text.
+
+    Attributes:
+        label: The most probable label.
+        score: Its probability.
+        probabilities: Those of all labels, in the order of the label set.
+    """
+
+    label: str
+    score: float
+    probabilities: tuple[float, ...] = field(repr=False)
+    label_set: LabelSet = field(repr=False, compare=False)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The probability of every label."""
+        return dict(zip(self.label_set.labels, self.probabilities, strict=True))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"label": self.label, "score": self.score, "scores": self.scores}
+
+
+@dataclass(frozen=True, slots=True)
+class MultiLabelClassification:
+    """The answer of a multi-label classifier for one text.
+
+    Attributes:
+        labels: Those with a probability of at least one half, in the order of the label set; perhaps none.
+        probabilities: Those of all labels, each on its own; they do not sum to one.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...] = field(repr=False)
+    label_set: LabelSet = field(repr=False, compare=False)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The probability of every label."""
+        return dict(zip(self.label_set.labels, self.probabilities, strict=True))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"labels": list(self.labels), "scores": self.scores}
+
+
+@component
+class Classifier(Head):
+    """One label a text, or with `multi_label` any number of them.
+
+    Args:
+        pooling: How states become one vector; several are concatenated.
+        multi_label: Every label is decided on its own. In files, labels of one text stand in one cell, separated by `|`.
+        hidden_size: Width of a layer between pooling and labels; None for no such layer.
+        dropout: On the pooled vector, and on the hidden layer.
+        label_smoothing: Probability mass given evenly to all labels in training (Szegedy et al. 2016); not for multi-label.
+    """
+
+    pooling: Annotated[Pooling | tuple[Pooling, ...], Plug("pooling", many=True)] = (AttentionPooling(),)
+    multi_label: bool = False
+    hidden_size: int | None = Field(None, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+
+    @property
+    def metric(self) -> str:
+        return "multi_label" if self.multi_label else "classification"
+
+    def learn_labels(self, values: Iterable[Any]) -> LabelSet:
+        found = {label for value in values for label in self.canonical(value)} if self.multi_label else set(map(self.canonical, values))
+        if not self.multi_label and len(found) < 2:
+            raise ValueError(f"a classifier needs at least two labels, the data has {sorted(found) or 'none'}; check the label column")
+        if len(found) > 1000:
+            raise ValueError(f"{len(found)} different labels, such as {sorted(found)[:3]}: is this the label column? Numbers need the head Regressor")
+        if not found:
+            raise ValueError("no text has a label; check the label column")
+        return LabelSet(sorted(found))
+
+    def target(self, value: Any, labels: LabelSet) -> int | list[float]:
+        if not self.multi_label:
+            return labels.index(self.canonical(value))
+        indices = {labels.index(label) for label in self.canonical(value)}
+        return [float(i in indices) for i in range(len(labels))]
+
+    def build(self, input_size: int, labels: LabelSet) -> ClassifierModule:
+        return ClassifierModule(self, input_size, labels)
+
+    def contradictions(self) -> list[str]:
+        both = self.multi_label and self.label_smoothing > 0
+        return ["head.label_smoothing: has no meaning with multi_label; leave it out"] if both else []
+
+    def canonical(self, value: Any) -> Any:
+        """A label as a string; with `multi_label` a tuple of them."""
+        if self.multi_label:
+            several = value.split("|") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+            return tuple(_label(v) for v in several if v is not None and v != "")
+        if isinstance(value, list | tuple):
+            raise ValueError(f"{value!r} is a list; set multi_label = true in the head if a text can have several labels")
+        return _label(value)
+
+
+def _label(value: Any) -> str:
+    if value is None or value == "" or value != value:
+        raise ValueError("the label is empty")
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+
+
+class ClassifierModule(HeadModule):
+    """Pooling, an optional hidden layer, and a linear layer to K logits."""
+
+    def __init__(self, settings: Classifier, input_size: int, labels: LabelSet) -> None:
+        super().__init__()
+        self.labels, self.multi_label, self.label_smoothing = labels, settings.multi_label, settings.label_smoothing
+        poolings = settings.pooling if isinstance(settings.pooling, tuple) else (settings.pooling,)
+        self.pooling = Poolings(poolings, input_size)
+        size = self.pooling.output_size
+        self.hidden = nn.Identity() if settings.hidden_size is None else nn.Sequential(nn.Linear(size, settings.hidden_size), nn.ReLU())
+        self.dropout = nn.Dropout(settings.dropout)
+        self.output = nn.Linear(settings.hidden_size or size, len(labels))
+
+    def forward(self, encoded: Encoded, mask: Tensor) -> Tensor:
+        logits: Tensor = self.output(self.dropout(self.hidden(self.dropout(self.pooling(encoded, mask)))))
+        return logits.float()  # (B, K)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+        """Cross-entropy. logits (B, K); targets (B,) indices, or (B, K) zeros and ones with `multi_label`."""
+        if self.multi_label:
+            return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1).sum(), len(targets)
+        return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum"), len(targets)
+
+    def predictions(self, logits: Tensor) -> Sequence[Classification] | Sequence[MultiLabelClassification]:
+        names = self.labels.labels
+        if self.multi_label:
+            rows = torch.sigmoid(logits).tolist()
+            return [
+                MultiLabelClassification(tuple(n for n, p in zip(names, row, strict=True) if p >= 0.5), tuple(row), self.labels)
+                for row in rows
+            ]
+        probabilities = torch.softmax(logits, dim=1)
+        best = probabilities.argmax(dim=1).tolist()
+        return [
+            Classification(names[i], row[i], tuple(row), self.labels) for i, row in zip(best, probabilities.tolist(), strict=True)
+        ]

@@ -1,0 +1,97 @@
+"""Regression on whole texts: one number each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from korseq.heads.base import Head, HeadModule
+from korseq.labels import LabelSet
+from korseq.nn.encoders.base import Encoded
+from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
+from korseq.registry import Plug, component
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """The answer of a regressor for one text, in the units of the data."""
+
+    value: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"value": self.value}
+
+
+@component
+class Regressor(Head):
+    """One number a text, learnt by mean squared error.
+
+    Args:
+        pooling: How states become one vector; several are concatenated.
+        dropout: On the pooled vector.
+    """
+
+    pooling: Annotated[Pooling | tuple[Pooling, ...], Plug("pooling", many=True)] = (AttentionPooling(),)
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+    @property
+    def metric(self) -> str:
+        return "regression"
+
+    def learn_labels(self, values: Iterable[Any]) -> LabelSet:
+        """No labels; but the values must differ."""
+        if len({self.canonical(v) for v in values}) < 2:
+            raise ValueError("a regressor needs values that differ, but all texts have the same; check the label column")
+        return LabelSet(())
+
+    def target(self, value: Any, labels: LabelSet) -> float:
+        return self.canonical(value)
+
+    def build(self, input_size: int, labels: LabelSet) -> RegressorModule:
+        return RegressorModule(self, input_size)
+
+    def canonical(self, value: Any) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{value!r} is not a number; the head Regressor needs numbers, labels need the head Classifier") from None
+        if not math.isfinite(number):
+            raise ValueError(f"{value!r} is not a finite number")
+        return number
+
+
+class RegressorModule(HeadModule):
+    """Pooling and a linear layer to one standardised number; its unit is learnt from the training data."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, settings: Regressor, input_size: int) -> None:
+        super().__init__()
+        poolings = settings.pooling if isinstance(settings.pooling, tuple) else (settings.pooling,)
+        self.pooling = Poolings(poolings, input_size)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.output = nn.Linear(self.pooling.output_size, 1)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("deviation", torch.ones(()))
+
+    def prepare(self, targets: Tensor) -> None:
+        self.mean.copy_(targets.mean())
+        self.deviation.copy_(targets.std())
+
+    def forward(self, encoded: Encoded, mask: Tensor) -> Tensor:
+        logits: Tensor = self.output(self.dropout(self.pooling(encoded, mask)))
+        return logits.float().squeeze(1)  # (B,)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+        """Squared error in units of the training data's variance. logits (B,), targets (B,)."""
+        return ((logits - (targets - self.mean) / self.deviation) ** 2).sum(), len(targets)
+
+    def predictions(self, logits: Tensor) -> Sequence[Regression]:
+        return [Regression(value) for value in (logits * self.deviation + self.mean).tolist()]

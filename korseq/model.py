@@ -1,0 +1,69 @@
+"""The network of a pipeline: embeddings → encoder → head; and how it is run without training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from korseq.data.batches import prediction_batches
+from korseq.data.encoded import EncodedData
+from korseq.heads.base import HeadModule, Prediction
+from korseq.nn.embeddings import Embeddings
+from korseq.nn.encoders.base import EncoderModule
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+# Padded tokens in a batch of predictions: large enough to fill the matrix units, small enough to stay in a CPU's cache.
+_PREDICTION_TOKENS = 8192
+
+
+class SequenceModel(nn.Module):
+    """Three stages that know nothing of each other but their widths."""
+
+    def __init__(self, embeddings: Embeddings, encoder: EncoderModule, head: HeadModule) -> None:
+        super().__init__()
+        self.embeddings, self.encoder, self.head = embeddings, encoder, head
+
+    def forward(self, ids: Mapping[str, Tensor], mask: Tensor) -> Tensor:
+        """ids: feature → (B, T); mask (B, T), True = a real token, at least one in each row → the head's logits."""
+        logits: Tensor = self.head(self.encoder(self.embeddings(ids, mask), mask), mask)
+        return logits
+
+
+def default_device() -> torch.device:
+    """The accelerator that torch finds, else the CPU."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found or torch.device("cpu")
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which a model runs. "auto" is bfloat16 where the hardware multiplies in it, else float32."""
+    wanted = precision == "bf16" or (precision == "auto" and _has_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
+
+
+def predict(model: SequenceModel, data: EncodedData, device: torch.device, precision: Precision = "fp32") -> list[Prediction]:
+    """The model's predictions, in the order of the data."""
+    was_training = model.training
+    model.eval()
+    results: list[Prediction | None] = [None] * len(data)
+    with torch.inference_mode(), autocast(device, precision):
+        for batch in prediction_batches(data, _PREDICTION_TOKENS):
+            batch = batch.to(device)
+            logits = model(batch.ids, batch.mask).cpu()
+            for i, prediction in zip(batch.indices.tolist(), model.head.predictions(logits), strict=True):
+                results[i] = prediction
+    model.train(was_training)
+    return [r for r in results if r is not None]

@@ -1,0 +1,32 @@
+"""Neural stages. Nothing here sees text: ids, masks and vectors in, vectors out.
+
+Dimension letters, everywhere in korseq: B batch · T source length · S target length · D width of vectors going in ·
+H width of states coming out · K labels or tags · V vocabulary.
+"""
+
+from korseq.nn.embeddings import Embedding, EmbeddingModule, Embeddings, EmbeddingStage
+from korseq.nn.encoders import GRU, LSTM, RNN, Encoded, Encoder, EncoderModule, SelfAttention, Stack, Transformer
+from korseq.nn.pooling import AttentionPooling, LastPooling, MaxPooling, MeanPooling, Pooling, PoolingModule, Poolings
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "AttentionPooling",
+    "Embedding",
+    "EmbeddingModule",
+    "EmbeddingStage",
+    "Embeddings",
+    "Encoded",
+    "Encoder",
+    "EncoderModule",
+    "LastPooling",
+    "MaxPooling",
+    "MeanPooling",
+    "Pooling",
+    "PoolingModule",
+    "Poolings",
+    "SelfAttention",
+    "Stack",
+    "Transformer",
+]

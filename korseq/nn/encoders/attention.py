@@ -1,0 +1,163 @@
+"""Attention encoders: multi-head self-attention and the Transformer encoder (Vaswani et al. 2017)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from korseq.nn.encoders.base import Encoded, Encoder, EncoderModule
+from korseq.nn.masks import attention_bias, last_of
+from korseq.registry import component
+
+
+@component
+class SelfAttention(Encoder):
+    """One layer of multi-head self-attention, added to its input (pre-norm). As wide as its input.
+
+    Knows no order by itself: stack it on a recurrent encoder, or use `Transformer`.
+
+    Args:
+        heads: Number of heads.
+        head_size: Width of a head's queries, keys and values; None for input width / heads.
+        dropout: On what is added to the input.
+    """
+
+    heads: int = Field(4, ge=1)
+    head_size: int | None = Field(None, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+    def build(self, input_size: int) -> SelfAttentionEncoder:
+        return SelfAttentionEncoder(input_size, self.heads, self.head_size, self.dropout)
+
+
+@component
+class Transformer(Encoder):
+    """Transformer encoder, normalised before each part (Xiong et al. 2020), which trains without a long warm-up.
+
+    Args:
+        layers: Number of layers.
+        heads: Heads in each layer.
+        hidden_size: Width; None for the input's, otherwise the input is projected to it.
+        feedforward_size: Width inside the feed-forward part; None for four times the width.
+        head_size: Width of a head; None for width / heads.
+        positions: "sinusoidal" (any length) or "learned" (up to `max_positions`).
+        max_positions: The longest sequence that learned positions can tell apart.
+        causal: See only what stands before.
+        dropout: On embeddings with positions, and on what each part adds.
+    """
+
+    layers: int = Field(2, ge=1)
+    heads: int = Field(4, ge=1)
+    hidden_size: int | None = Field(None, ge=1)
+    feedforward_size: int | None = Field(None, ge=1)
+    head_size: int | None = Field(None, ge=1)
+    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    max_positions: int = Field(512, ge=1)
+    causal: bool = False
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    def build(self, input_size: int) -> TransformerEncoder:
+        return TransformerEncoder(input_size, self)
+
+    def longest(self) -> int | None:
+        return self.max_positions if self.positions == "learned" else None
+
+
+class MultiHeadAttention(nn.Module):
+    """Scaled dot-product attention of a sequence to itself (Vaswani et al. 2017, section 3.2).
+
+    Raises:
+        ValueError: If `head_size` is None and `heads` does not divide `size`.
+    """
+
+    def __init__(self, size: int, heads: int, head_size: int | None) -> None:
+        super().__init__()
+        if head_size is None and size % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {size}; change either, or set head_size")
+        self.heads, self.head_size = heads, head_size or size // heads
+        self.project = nn.Linear(size, 3 * heads * self.head_size)
+        self.combine = nn.Linear(heads * self.head_size, size)
+
+    def forward(self, inputs: Tensor, mask: Tensor, causal: bool = False) -> Tensor:
+        """inputs (B, T, D), mask (B, T) → (B, T, D)."""
+        batch, time, _ = inputs.shape
+        projected = self.project(inputs).view(batch, time, 3, self.heads, self.head_size)  # (B, T, 3, heads, d)
+        query, key, value = projected.permute(2, 0, 3, 1, 4)  # each (B, heads, T, d)
+        context = F.scaled_dot_product_attention(query, key, value, attention_bias(mask, query.dtype, causal))
+        output: Tensor = self.combine(context.transpose(1, 2).reshape(batch, time, -1))  # (B, T, heads * d) → (B, T, D)
+        return output
+
+
+class SelfAttentionEncoder(EncoderModule):
+    """x + attention(norm(x))."""
+
+    def __init__(self, size: int, heads: int, head_size: int | None, dropout: float) -> None:
+        super().__init__()
+        self.output_size = size
+        self.norm = nn.LayerNorm(size)
+        self.attention = MultiHeadAttention(size, heads, head_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, inputs: Tensor, mask: Tensor) -> Encoded:
+        states = inputs + self.dropout(self.attention(self.norm(inputs), mask))
+        return Encoded(states, last_of(states, mask))
+
+
+class TransformerLayer(nn.Module):
+    """x + attention(norm(x)), then x + feedforward(norm(x))."""
+
+    def __init__(self, size: int, settings: Transformer) -> None:
+        super().__init__()
+        inner = settings.feedforward_size or 4 * size
+        self.causal = settings.causal
+        self.attention_norm, self.feedforward_norm = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.attention = MultiHeadAttention(size, settings.heads, settings.head_size)
+        self.feedforward = nn.Sequential(nn.Linear(size, inner), nn.ReLU(), nn.Linear(inner, size))
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        states = states + self.dropout(self.attention(self.attention_norm(states), mask, self.causal))
+        output: Tensor = states + self.dropout(self.feedforward(self.feedforward_norm(states)))
+        return output
+
+
+class TransformerEncoder(EncoderModule):
+    """Positions, layers, and the closing norm that pre-norm needs."""
+
+    def __init__(self, input_size: int, settings: Transformer) -> None:
+        super().__init__()
+        size = self.output_size = settings.hidden_size or input_size
+        self.project = nn.Identity() if size == input_size else nn.Linear(input_size, size)
+        self.positions = nn.Embedding(settings.max_positions, size) if settings.positions == "learned" else None
+        if self.positions is not None:
+            nn.init.normal_(self.positions.weight, std=0.02)
+        self.layers = nn.ModuleList(TransformerLayer(size, settings) for _ in range(settings.layers))
+        self.norm = nn.LayerNorm(size)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, inputs: Tensor, mask: Tensor) -> Encoded:
+        states = self.project(inputs)
+        time, size = states.shape[1:]
+        if self.positions is not None:
+            places = self.positions(torch.arange(time, device=states.device))  # (T, H)
+        else:
+            places = sinusoids(time, size, states.device)
+        # Scaled as in the paper, section 3.4, so that the positions do not drown the embeddings.
+        states = self.dropout(states * math.sqrt(size) + places.to(states.dtype))
+        for layer in self.layers:
+            states = layer(states, mask)
+        states = self.norm(states)
+        return Encoded(states, last_of(states, mask))
+
+
+def sinusoids(length: int, size: int, device: torch.device) -> Tensor:
+    """Position signals (Vaswani et al. 2017, section 3.5), sines in the even and cosines in the odd columns: (length, size)."""
+    position = torch.arange(length, device=device).unsqueeze(1)  # (T, 1)
+    rate = torch.exp(torch.arange(0, size, 2, device=device) * (-math.log(10_000.0) / size))  # (ceil(size / 2),)
+    angles = position * rate  # (T, ceil(size / 2))
+    return torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1)[:, :size]

@@ -1,0 +1,152 @@
+"""What a component is, and the tables that components are listed in.
+
+A component is a small frozen settings object (`LSTM(128, bidirectional=True)`). Python composes such objects; TOML
+names them by `type`, the name of the class. Each room lists its own classes in a tuple `COMPONENTS`; another package
+adds one through a Python entry point in the group `korseq.<kind>` (for example `korseq.encoder`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, TypeVar, dataclass_transform, get_args
+
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+
+from korseq.errors import did_you_mean
+
+T = TypeVar("T")
+
+# Which room lists the components of a kind. Rooms are imported when a kind is first asked for, not before: torch is slow.
+ROOMS = {
+    "tokenizer": "korseq.text.tokenizers",
+    "embedding": "korseq.nn.embeddings",
+    "encoder": "korseq.nn.encoders",
+    "pooling": "korseq.nn.pooling",
+    "head": "korseq.heads",
+}
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def settings(cls: type[T]) -> type[T]:
+    """Class decorator: a frozen dataclass whose fields are checked strictly and which refuses unknown names."""
+    return dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))(cls)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def component(cls: type[T]) -> type[T]:
+    """Class decorator: settings that can be swapped for others of their kind, so that TOML tells them by `type`."""
+    decorated = settings(cls)
+    decorated.is_component = True  # type: ignore[attr-defined]
+    return decorated
+
+
+@cache
+def components(kind: str) -> dict[str, type]:
+    """All components of a kind by name: korseq's own, then those that installed packages add."""
+    table = {cls.__name__: cls for cls in import_module(ROOMS[kind]).COMPONENTS}
+    for entry in entry_points(group=f"korseq.{kind}"):
+        table[entry.name] = entry.load()
+    return table
+
+
+def create(cls: type[T], given: dict[str, Any]) -> T:
+    """`cls(**given)`, where an unknown name is reported with its nearest valid one.
+
+    Raises:
+        pydantic.ValidationError: With one entry for each mistake.
+    """
+    valid = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    try:
+        return cls(**given)
+    except ValidationError as error:
+        raise _rewritten(error, cls.__name__, valid) from None
+
+
+def _rewritten(error: ValidationError, title: str, valid: list[str]) -> ValidationError:
+    lines: list[InitErrorDetails] = []
+    for line in error.errors():
+        kind: str | PydanticCustomError = line["type"]
+        if kind == "unexpected_keyword_argument" and len(line["loc"]) == 1:
+            kind = PydanticCustomError("unknown_key", "unknown key{hint}", {"hint": did_you_mean(str(line["loc"][0]), valid)})
+        elif kind == "missing_argument":
+            kind = PydanticCustomError("missing_key", "missing; it has no default")
+        else:
+            kind = PydanticCustomError("wrong_value", "{message}", {"message": line["msg"]})
+        lines.append(InitErrorDetails(type=kind, loc=line["loc"], input=line["input"]))
+    return ValidationError.from_exception_data(title, lines)
+
+
+class Plug:
+    """Annotation of a field that takes a component of a kind, one or (`many`) several in a row.
+
+    The field accepts the object itself or, from TOML, a table with a `type`. With `many`, annotate
+    `X | tuple[X, ...]`: a tuple always comes out, of one if one was given.
+    """
+
+    def __init__(self, kind: str, many: bool = False) -> None:
+        self.kind, self.many = kind, many
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        self.base: type = get_args(source)[0] if self.many else source
+        one = core_schema.no_info_plain_validator_function(self._one)
+        if not self.many:
+            return one
+        several = core_schema.tuple_variable_schema(one, min_length=1, strict=False)
+        return core_schema.no_info_before_validator_function(lambda v: v if isinstance(v, list | tuple) else (v,), several)
+
+    def _one(self, value: Any) -> Any:
+        if isinstance(value, self.base):
+            return value
+        if not isinstance(value, dict):
+            raise PydanticCustomError(
+                "wrong_component", "expected {kind} settings, got {got}", {"kind": _article(self.kind), "got": repr(value)[:80]}
+            )
+        table = components(self.kind)
+        given = dict(value)
+        name = given.pop("type", None)
+        if name not in table:
+            hint = did_you_mean(str(name), table)
+            message = f"no 'type'{hint}" if name is None else f"no {self.kind} is called '{name}'{hint}"
+            raise PydanticCustomError("unknown_type", "{message}", {"message": message})
+        return create(table[name], given)
+
+
+class Section:
+    """Annotation of a field that is a settings object of one fixed class, written in TOML as a table without `type`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def one(value: Any) -> Any:
+            if isinstance(value, source):
+                return value
+            if not isinstance(value, dict):
+                raise PydanticCustomError("not_a_table", "expected a table of settings, got {got}", {"got": repr(value)[:80]})
+            return create(source, value)
+
+        return core_schema.no_info_plain_validator_function(one)
+
+
+def settings_of(value: Any) -> Any:
+    """The plain dictionaries, lists and scalars that TOML stores, from which `Plug` and `Section` make equal objects.
+
+    Fields that are None are left out (TOML has no null; None is always the default of such a field).
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        table = {"type": type(value).__name__} if getattr(value, "is_component", False) else {}
+        for field in fields(value):
+            item = getattr(value, field.name)
+            if item is not None:
+                table[field.name] = settings_of(item)
+        return table
+    if isinstance(value, tuple | list):
+        items = [settings_of(v) for v in value]
+        return items[0] if len(items) == 1 and isinstance(items[0], dict) and "type" in items[0] else items
+    return value
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

@@ -1,0 +1,139 @@
+"""A saved pipeline: a folder of plain files. No pickle; loading runs nothing that stands in the folder.
+
+    pipeline.toml       the configuration, the format version, the analyzer's fingerprint, and a checksum of every file
+    vocabulary.json     feature → tokens in the order of their ids
+    labels.json         the labels in the order of their indices
+    model.safetensors   the weights
+    card.md             what it was trained on and how well it does
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from korseq import __version__
+from korseq.config import SAVED_KEYS, Config, build_config
+from korseq.errors import CheckpointError, ConfigError
+from korseq.files import write_files
+from korseq.labels import LabelSet
+from korseq.registry import settings_of
+from korseq.text.vocabulary import Vocabulary
+
+FORMAT = 1
+PIPELINE_FILE = "pipeline.toml"
+_VOCABULARY, _LABELS, _MODEL, _CARD = "vocabulary.json", "labels.json", "model.safetensors", "card.md"
+_FILES = (_VOCABULARY, _LABELS, _MODEL, _CARD)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The contents of a saved pipeline.
+
+    Attributes:
+        config: Its settings; the tokenizer holds its user words itself.
+        analyzer: The fingerprint of the tokenizer it was trained with.
+        vocabularies: By feature.
+        labels: Empty for heads without labels.
+        weights: By name.
+        card: Markdown.
+    """
+
+    config: Config
+    analyzer: str
+    vocabularies: Mapping[str, Vocabulary]
+    labels: LabelSet
+    weights: Mapping[str, Tensor]
+    card: str
+
+
+def write_pipeline(folder: Path, saved: Saved) -> None:
+    """Write a pipeline, replacing one that stands there only when the new one is complete on the disk.
+
+    Raises:
+        CheckpointError: If it cannot be written (a full disk, no permission); what stood there is untouched.
+    """
+    vocabularies = {feature: list(v.tokens) for feature, v in saved.vocabularies.items()}
+    contents = {
+        _VOCABULARY: json.dumps(vocabularies, ensure_ascii=False, indent=0).encode(),
+        _LABELS: json.dumps(saved.labels.labels, ensure_ascii=False, indent=0).encode(),
+        _MODEL: save_tensors({name: t.detach().cpu().contiguous() for name, t in saved.weights.items()}),
+        _CARD: saved.card.encode(),
+    }
+    table = settings_of(saved.config) | {
+        "format": FORMAT,
+        "korseq": __version__,
+        "analyzer": saved.analyzer,
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+    }
+    order = ("format", "korseq", "analyzer")  # plain values must come before tables in TOML
+    contents[PIPELINE_FILE] = tomli_w.dumps({k: table[k] for k in order} | table).encode()
+    try:
+        write_files(folder, contents)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: the pipeline could not be saved ({error}); what stood there before is untouched") from error
+
+
+def read_pipeline(folder: Path) -> Saved:
+    """Read a saved pipeline.
+
+    Raises:
+        CheckpointError: If it is missing, incomplete, of another format version, or not what was saved.
+    """
+    if not (folder / PIPELINE_FILE).is_file():
+        raise CheckpointError(f"{folder}: is no saved pipeline (there is no {PIPELINE_FILE} in it)")
+    try:
+        table = tomllib.loads((folder / PIPELINE_FILE).read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise CheckpointError(f"{folder / PIPELINE_FILE}: is damaged: {error}") from error
+    if table.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{folder}: has the format {table.get('format', 'of no')} version; korseq {__version__} reads format {FORMAT}. "
+            f"Load it with korseq {table.get('korseq', 'of its time')}, or train it again: korseq train {folder / PIPELINE_FILE}"
+        )
+    files = _verified(folder, table.get("files"))
+    analyzer = str(table.get("analyzer"))
+    try:
+        config = build_config({k: v for k, v in table.items() if k not in SAVED_KEYS}, str(folder / PIPELINE_FILE))
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+    if getattr(config.tokenizer, "user_dictionary", None) is not None:
+        raise CheckpointError(f"{folder / PIPELINE_FILE}: tokenizer.user_dictionary points outside the folder; its words must stand inside")
+    try:
+        vocabularies = {feature: Vocabulary(tokens) for feature, tokens in json.loads(files[_VOCABULARY]).items()}
+        labels = LabelSet(json.loads(files[_LABELS]))
+        weights = load_tensors(files[_MODEL])
+        card = files[_CARD].decode()
+    except (ValueError, AttributeError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: is damaged: {error}") from error
+    return Saved(config, analyzer, vocabularies, labels, weights, card)
+
+
+def _verified(folder: Path, listed: Any) -> dict[str, bytes]:
+    """The contents of the listed files, which must be exactly the known ones and have their checksums."""
+    if not isinstance(listed, dict) or set(listed) != set(_FILES):
+        names = ", ".join(map(repr, listed)) if isinstance(listed, dict) else "none"
+        raise CheckpointError(f"{folder / PIPELINE_FILE}: lists the files {names}; a saved pipeline has exactly {', '.join(_FILES)}")
+    contents = {}
+    for name, checksum in listed.items():
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{folder / name}: cannot be read: {error}") from error
+        if hashlib.sha256(contents[name]).hexdigest() != checksum:
+            raise CheckpointError(
+                f"{folder / name}: is not the file that was saved: it was cut short, changed, or mixed with another pipeline's. "
+                "Copy the folder again"
+            )
+    return contents

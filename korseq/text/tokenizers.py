@@ -1,0 +1,255 @@
+"""Tokenizers: Korean text → `Analysis`. Each is a frozen settings object; anything heavy is loaded at its first use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, overload
+
+from pydantic import Field
+
+from korseq.errors import DataError
+from korseq.registry import Section, component, settings, settings_of
+from korseq.text.alignment import Analysis
+from korseq.text.clean import CleanText, clean
+from korseq.text.kiwi import KiwiOptions, available_cores, kiwi, pieces
+
+
+class Tokenizer(ABC):
+    """Cuts texts into tokens whose offsets count in the text as it was given."""
+
+    has_tags: ClassVar[bool] = False
+    """Whether its tokens have part-of-speech tags."""
+
+    @abstractmethod
+    def stream(self, texts: Iterable[str], max_characters: int | None = None) -> Iterator[Analysis]:
+        """One analysis a text, in order, lazily: memory does not grow with the number of texts.
+
+        Args:
+            texts: Any strings, empty and malformed ones included.
+            max_characters: Read no more than about so many characters of a text (of its cleaned form). A caller
+                that cuts sequences anyway bounds the time that one endless text can take.
+        """
+
+    @overload
+    def __call__(self, texts: str) -> Analysis: ...
+    @overload
+    def __call__(self, texts: Iterable[str]) -> list[Analysis]: ...
+    def __call__(self, texts: str | Iterable[str]) -> Analysis | list[Analysis]:
+        """The analysis of one text, or a list of those of several."""
+        if isinstance(texts, str):
+            return next(self.stream([texts]))
+        return list(self.stream(texts))
+
+    def fingerprint(self) -> str:
+        """Equal for two tokenizers exactly if they analyse every text equally."""
+        return _digest(settings_of(self))
+
+    def with_data_inside(self) -> Tokenizer:
+        """Equal settings that need no other file."""
+        return self
+
+
+@settings
+class UserWord:
+    """A word to be added to Kiwi's dictionary.
+
+    Args:
+        form: The word; it may contain spaces.
+        tag: Kiwi's tag for it (https://github.com/bab2min/kiwipiepy#품사-태그).
+        score: Added to the word's log probability; positive makes it win more often.
+    """
+
+    form: str = Field(min_length=1)
+    tag: str = "NNP"
+    score: float = 0.0
+
+    @staticmethod
+    def read(path: str | Path) -> tuple[UserWord, ...]:
+        """Read a dictionary file in Kiwi's format, `form<TAB>tag[<TAB>score]` a line; `#` begins a comment line.
+
+        Raises:
+            DataError: Naming the file and the row of the first line that is not of this form.
+        """
+        words = []
+        try:
+            lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"cannot read the user dictionary ({error}); it must be a UTF-8 text file", str(path)) from error
+        for row, line in enumerate(lines, start=1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            cells = line.strip().split("\t")
+            try:
+                words.append(UserWord(cells[0], cells[1], float(cells[2]) if len(cells) > 2 else 0.0))
+            except (IndexError, ValueError):
+                raise DataError(f"expected 'form<TAB>tag<TAB>score', found {line!r}", str(path), row) from None
+        return tuple(words)
+
+
+@component
+class KiwiTokenizer(Tokenizer):
+    """Morphemes found by Kiwi (https://github.com/bab2min/Kiwi), with its part-of-speech tags.
+
+    Args:
+        model_type: Kiwi's language model: None for Kiwi's default, "cong" (contextual n-gram), "knlm" (fast n-gram), ….
+        typos: Correct typing errors while analysing: "basic", "continual", "basic_with_continual", "lengthening", ….
+        typo_cost_threshold: Corrections that cost more are not considered.
+        integrate_allomorph: Give particles that differ by the preceding sound (이/가, 을/를) one form.
+        default_dictionary, multiword_dictionary: Load Kiwi's dictionaries of proper nouns and of words with spaces.
+        normalize_coda: Read a final consonant typed for fun (안녕하세욬) as if it stood alone.
+        z_coda: Split off a final consonant that was appended to a particle or ending (했어욥).
+        split_complex: Split compounds and derived words as far as the dictionary allows.
+        saisiot: True splits, False joins compounds with a linking ㅅ; None leaves them as the dictionary has them.
+        oov_handling: How words outside the dictionary are found: None for Kiwi's default, "rule", "chr", ….
+        user_words: Words to add to the dictionary.
+        user_dictionary: A file of such words (see `UserWord.read`); a saved pipeline holds its words, not its path.
+        threads: Worker threads for batches; None for as many as there are cores. Results do not depend on it.
+    """
+
+    has_tags: ClassVar[bool] = True
+
+    model_type: str | None = None
+    typos: str | None = None
+    typo_cost_threshold: float = Field(2.5, gt=0)
+    integrate_allomorph: bool = True
+    default_dictionary: bool = True
+    multiword_dictionary: bool = True
+    normalize_coda: bool = False
+    z_coda: bool = True
+    split_complex: bool = False
+    saisiot: bool | None = None
+    oov_handling: str | None = None
+    user_words: tuple[Annotated[UserWord, Section()], ...] = Field((), strict=False)
+    user_dictionary: str | None = None
+    threads: int | None = Field(None, ge=1)
+
+    def stream(self, texts: Iterable[str], max_characters: int | None = None) -> Iterator[Analysis]:
+        instance = kiwi(self._options())
+        waiting: deque[tuple[CleanText, list[int]]] = deque()  # cleaned texts and the offsets of their pieces
+
+        def cut() -> Iterator[str]:
+            for text in texts:
+                cleaned = clean(text)
+                offsets = []
+                parts = []
+                for offset, piece in pieces(cleaned.text):
+                    if max_characters is not None and offset >= max_characters:
+                        break
+                    limit = None if max_characters is None else max_characters - offset
+                    offsets.append(offset)
+                    parts.append(piece[:limit])
+                waiting.append((cleaned, offsets))
+                yield from parts
+
+        analysed = instance.tokenize(
+            cut(),
+            normalize_coda=self.normalize_coda,
+            z_coda=self.z_coda,
+            split_complex=self.split_complex,
+            saisiot=self.saisiot,
+            oov_handling=self.oov_handling,
+        )
+        for tokens in analysed:
+            cleaned, offsets = waiting.popleft()
+            if len(offsets) > 1:
+                rest = [next(analysed) for _ in offsets[1:]]
+                starts = [t.start for t in tokens]
+                starts += [t.start + o for part, o in zip(rest, offsets[1:], strict=True) for t in part]
+                tokens = list(chain(tokens, *rest))
+            else:
+                starts = [t.start for t in tokens]
+            ends = [s + t.len for s, t in zip(starts, tokens, strict=True)]
+            yield _analysis(cleaned, [t.form for t in tokens], [t.tag for t in tokens], starts, ends)
+
+    def fingerprint(self) -> str:
+        from kiwipiepy import __version__ as code
+        from kiwipiepy_model import __version__ as model
+
+        return _digest([settings_of(replace(self.with_data_inside(), threads=None)), code, model])
+
+    def with_data_inside(self) -> KiwiTokenizer:
+        if self.user_dictionary is None:
+            return self
+        words = self.user_words + UserWord.read(self.user_dictionary)
+        return replace(self, user_words=words, user_dictionary=None)
+
+    def _options(self) -> KiwiOptions:
+        constructor = {
+            "model_type": self.model_type,
+            "typos": self.typos,
+            "typo_cost_threshold": self.typo_cost_threshold,
+            "integrate_allomorph": self.integrate_allomorph,
+            "load_default_dict": self.default_dictionary,
+            "load_multi_dict": self.multiword_dictionary,
+        }
+        words = tuple((w.form, w.tag, w.score) for w in self.with_data_inside().user_words)
+        return KiwiOptions(tuple(constructor.items()), words, self.threads or available_cores())
+
+
+class _PatternTokenizer(Tokenizer):
+    """Tokens are the matches of a pattern; they have no tags."""
+
+    def pattern(self) -> re.Pattern[str]:
+        raise NotImplementedError
+
+    def stream(self, texts: Iterable[str], max_characters: int | None = None) -> Iterator[Analysis]:
+        pattern = self.pattern()
+        for text in texts:
+            cleaned = clean(text)
+            end = len(cleaned.text) if max_characters is None else max_characters
+            spans = [m.span() for m in pattern.finditer(cleaned.text, 0, end)]
+            forms = [cleaned.text[s:e] for s, e in spans]
+            yield _analysis(cleaned, forms, [""] * len(forms), [s for s, _ in spans], [e for _, e in spans])
+
+
+@component
+class WhitespaceTokenizer(_PatternTokenizer):
+    """Eojeols: what stands between white space."""
+
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(r"\S+")
+
+
+@component
+class SyllableTokenizer(_PatternTokenizer):
+    """Single characters, which in Korean are syllables; white space separates and is dropped."""
+
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(r"\S")
+
+
+@component
+class GivenTokens(_PatternTokenizer):
+    """Text that is already tokenized: tokens stand between separators, which themselves are never part of one.
+
+    Args:
+        separator: What stands between two tokens. Where a data file has lists of tokens, they are joined by a space.
+    """
+
+    separator: Literal[" ", "\t", "|", "+", "_"] = " "
+
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(f"[^{re.escape(self.separator)}]+")
+
+
+def _analysis(cleaned: CleanText, forms: list[str], tags: list[str], starts: list[int], ends: list[int]) -> Analysis:
+    """The analysis with offsets in the source instead of in the cleaned text."""
+    if cleaned.text is not cleaned.source:
+        spans = [cleaned.to_source(s, e) for s, e in zip(starts, ends, strict=True)]
+        starts, ends = [s for s, _ in spans], [e for _, e in spans]
+    return Analysis(cleaned.source, tuple(forms), tuple(tags), tuple(starts), tuple(ends))
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:32]
+
+
+COMPONENTS = (KiwiTokenizer, WhitespaceTokenizer, SyllableTokenizer, GivenTokens)

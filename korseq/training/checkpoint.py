@@ -1,0 +1,78 @@
+"""Training checkpoints: one safetensors file with everything that the next step depends on. No pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from korseq.errors import CheckpointError
+from korseq.files import write_files
+from korseq.training.loop import TrainingState
+
+FILE = "checkpoint.safetensors"
+_FORMAT = 1
+_COUNTERS = ("step", "best_score", "best_step", "evaluations_without_gain", "finished")
+
+
+def write_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:
+    """Write the state; an older checkpoint stays if this fails.
+
+    Args:
+        identity: Of the run (settings, data, vocabulary): a checkpoint is continued only by a run with the same.
+    """
+    tensors: dict[str, Tensor] = {f"model/{n}": t for n, t in state.model.state_dict().items()}
+    tensors |= {f"average/{n}": t for n, t in state.average.items()} | {f"best/{n}": t for n, t in state.best.items()}
+    for i, slots in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{i}/{slot}": value for slot, value in slots.items()}
+    tensors["random/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    counters = {name: getattr(state, name) for name in _COUNTERS}
+    metadata = {"format": str(_FORMAT), "identity": identity, "counters": json.dumps(counters)}
+    write_files(folder, {FILE: save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, metadata)})
+
+
+def read_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:
+    """Bring a new state to where the checkpoint was written, torch's random numbers included.
+
+    Raises:
+        CheckpointError: If there is no checkpoint, it is damaged, or it belongs to another run.
+    """
+    path = folder / FILE
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no checkpoint to resume from; leave --resume out to start anew")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); start anew with --overwrite") from error
+    if metadata.get("format") != str(_FORMAT):
+        raise CheckpointError(f"{path}: was written by another version of korseq; start anew with --overwrite")
+    if metadata["identity"] != identity:
+        raise CheckpointError(
+            f"{path}: belongs to a run with other settings, data or seed; give the same ones to resume, or --overwrite to start anew"
+        )
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+    device = next(state.model.parameters()).device
+    state.model.load_state_dict(part("model/"))
+    state.average = {n: t.to(device) for n, t in part("average/").items()}
+    state.best = {n: t.to(device) for n, t in part("best/").items()}
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in part("optimizer/").items():
+        index, slot = name.split("/")
+        slots.setdefault(int(index), {})[slot] = tensor
+    state.optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer.state_dict()["param_groups"]})
+    for name, value in json.loads(metadata["counters"]).items():
+        setattr(state, name, value)
+    torch.set_rng_state(tensors["random/cpu"])
+    if "random/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random/cuda"])

@@ -1,0 +1,227 @@
+"""The training loop: a generator. It trains, evaluates and decides when to stop; its caller saves, prints and interrupts."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from korseq.data.batches import Batch, collate, training_order
+from korseq.data.encoded import EncodedData
+from korseq.model import SequenceModel, autocast
+from korseq.training.metrics import Scores
+from korseq.training.settings import Training
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Weights = dict[str, Tensor]
+Indices = NDArray[np.int64]
+
+
+@dataclass
+class TrainingState:
+    """Everything that a later step depends on, besides the data and the settings: what a checkpoint must hold.
+
+    Attributes:
+        model: The network, on its device.
+        optimizer: AdamW over its trainable parameters.
+        step: Optimizer steps made.
+        average: The moving average of the weights, if there is one.
+        best: The evaluated weights with the best dev score so far; the last ones if nothing is evaluated.
+        best_score: Their score; None before the first evaluation.
+        best_step: When they were evaluated.
+        evaluations_without_gain: In a row, for patience.
+        finished: Training is over: the last epoch is done, or patience ran out.
+    """
+
+    model: SequenceModel
+    optimizer: torch.optim.AdamW
+    step: int = 0
+    average: Weights = field(default_factory=dict)
+    best: Weights = field(default_factory=dict)
+    best_score: float | None = None
+    best_step: int = 0
+    evaluations_without_gain: int = 0
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happened in one optimizer step.
+
+    Attributes:
+        step, epoch: Counted from 1.
+        loss: Mean over the step's examples, on this process.
+        learning_rate: In this step.
+        examples, tokens: On this process.
+        seconds: Duration of the step without evaluation.
+        scores: Of the dev evaluation after this step, if there was one.
+        is_best: Whether it was the best so far.
+    """
+
+    step: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    examples: int
+    tokens: int
+    seconds: float
+    scores: Scores | None = None
+    is_best: bool = False
+
+
+def new_state(model: SequenceModel, settings: Training) -> TrainingState:
+    """The state before the first step. Embedding tables, biases and norms are not decayed: they have no redundancy to shrink."""
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in parameters if p.dim() > 1 and id(p) not in tables]
+    rest = [p for p in parameters if p.dim() <= 1 or id(p) in tables]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    state = TrainingState(model, torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True))
+    if settings.average:
+        state.average = snapshot(model)
+    return state
+
+
+def snapshot(model: nn.Module) -> Weights:
+    """A copy of the weights and buffers, on their device."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def steps_per_epoch(examples: int, settings: Training, processes: int = 1) -> int:
+    batches = math.ceil(examples / settings.batch_size)
+    return math.ceil(math.ceil(batches / processes) / settings.accumulation)
+
+
+def learning_rate(step: int, total: int, settings: Training) -> float:
+    """The learning rate of step 1 ≤ `step` ≤ `total`."""
+    warm = int(settings.warmup * total)
+    if step <= warm:
+        return settings.learning_rate * step / warm
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    done = (step - warm - 1) / max(1, total - warm)  # 0 in the first step after the warm-up, just below 1 in the last
+    return settings.learning_rate * (1 - done if settings.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2)
+
+
+def train(
+    state: TrainingState,
+    data: EncodedData,
+    settings: Training,
+    accelerator: Accelerator,
+    evaluate: Callable[[], Scores] | None,
+) -> Iterator[Step]:
+    """Train from `state.step` on until the epochs are done or patience runs out.
+
+    Between two steps the state is whole: a caller may save it, or stop. Batches are a function of seed and epoch, so a
+    saved state that is continued makes exactly the steps that an unbroken run makes.
+
+    Args:
+        state: Changed in place.
+        evaluate: Scores `state.model` on the dev data; None to keep the last weights instead of the best.
+    """
+    per_epoch = steps_per_epoch(len(data), settings, accelerator.num_processes)
+    total = settings.epochs * per_epoch
+    evaluations = {round(per_epoch * (i + 1) / settings.evaluations_per_epoch) for i in range(settings.evaluations_per_epoch)}
+    model, optimizer = accelerator.prepare(state.model, state.optimizer)
+    model.train()
+    while state.step < total and not state.finished:
+        epoch, within = divmod(state.step, per_epoch)
+        order = _shares(training_order(data.lengths, settings.batch_size, settings.seed, epoch), accelerator)
+        for position in range(within, per_epoch):
+            began = time.perf_counter()
+            group = order[position * settings.accumulation : (position + 1) * settings.accumulation]
+            rate = learning_rate(state.step + 1, total, settings)
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = rate
+            loss, examples, tokens = _accumulate(model, [collate(data, i) for i in group], settings, accelerator)
+            if settings.clip_norm is not None:
+                accelerator.clip_grad_norm_(model.parameters(), settings.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            state.step += 1
+            if state.average:
+                _update_average(state, settings.average or 0.0)
+            seconds = time.perf_counter() - began
+            scores, is_best = None, False
+            if position + 1 in evaluations:
+                scores, is_best = _evaluate(state, evaluate)
+                if settings.patience is not None and state.evaluations_without_gain >= settings.patience:
+                    state.finished = True
+            state.finished |= state.step == total
+            yield Step(state.step, epoch + 1, loss, rate, examples, tokens, seconds, scores, is_best)
+            if state.finished:
+                return
+
+
+def _shares(batches: list[Indices], accelerator: Accelerator) -> list[Indices]:
+    """This process's batches: all processes get equally many, the first ones again where they do not divide."""
+    processes = accelerator.num_processes
+    padded = batches + batches[: -len(batches) % processes]
+    return padded[accelerator.process_index :: processes]
+
+
+def _accumulate(
+    model: nn.Module, batches: list[Batch], settings: Training, accelerator: Accelerator
+) -> tuple[float, int, int]:
+    """Gradients of the mean loss over the batches of all processes; returns the loss, examples and tokens of this one.
+
+    Heads return sums with their counts. A sum is divided by a nominal count at once, so that gradients stay in range,
+    and the gradients are corrected by the true count in the end; in full batches of one process there is nothing to
+    correct.
+    """
+    losses, count, examples, tokens = torch.zeros((), device=accelerator.device), 0, 0, 0
+    head = accelerator.unwrap_model(model).head
+    for i, batch in enumerate(batches):
+        batch = batch.to(accelerator.device)
+        synchronised = accelerator.no_sync(model) if i + 1 < len(batches) else nullcontext()
+        with synchronised:
+            with autocast(accelerator.device, settings.precision):
+                logits = model(batch.ids, batch.mask)
+            loss, terms = head.loss(logits, batch.targets)
+            accelerator.backward(loss / settings.batch_size)
+        losses, count = losses + loss.detach(), count + terms
+        examples, tokens = examples + len(batch.indices), tokens + batch.tokens
+    everywhere = count
+    if accelerator.num_processes > 1:
+        everywhere = int(accelerator.reduce(torch.tensor(count, device=accelerator.device)))
+    # Data-parallel training averages gradients over processes; the mean over terms needs their sum.
+    correction = settings.batch_size * accelerator.num_processes / everywhere
+    if correction != 1:
+        torch._foreach_mul_([p.grad for p in model.parameters() if p.grad is not None], correction)
+    return float(losses) / count, examples, tokens
+
+
+def _update_average(state: TrainingState, decay: float) -> None:
+    """average ← d · average + (1 - d) · weights, where d grows up to `decay`, so that the first steps are soon forgotten."""
+    decay = min(decay, (1 + state.step) / (10 + state.step))
+    weights = state.model.state_dict()
+    floats = [name for name, tensor in state.average.items() if tensor.is_floating_point()]
+    torch._foreach_lerp_([state.average[n] for n in floats], [weights[n] for n in floats], 1 - decay)
+
+
+def _evaluate(state: TrainingState, evaluate: Callable[[], Scores] | None) -> tuple[Scores | None, bool]:
+    """Score the weights that would be saved now, and keep them if they are the best."""
+    current = snapshot(state.model) if state.average else {}
+    if state.average:
+        state.model.load_state_dict(state.average)
+    scores = evaluate() if evaluate else None
+    is_best = scores is None or scores.better_than(state.best_score)
+    if is_best:
+        state.best, state.best_step = snapshot(state.model), state.step
+        state.best_score = scores[scores.main] if scores else None
+        state.evaluations_without_gain = 0
+    else:
+        state.evaluations_without_gain += 1
+    if state.average:
+        state.model.load_state_dict(current)
+    return scores, is_best

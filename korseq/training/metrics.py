@@ -1,0 +1,120 @@
+"""Scores of predictions against what the data says. To add a metric: a function here and its line in `METRICS`.
+
+Scores lie in [0, 1] except errors of regression, which are in the units of the data, and correlations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from korseq.heads.classifier import Classification, MultiLabelClassification
+from korseq.heads.regressor import Regression
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an evaluation found.
+
+    Attributes:
+        values: Everything, ready for JSON.
+        main: The key of `values` by which models are compared.
+        higher_is_better: How they are compared.
+    """
+
+    values: dict[str, Any]
+    main: str
+    higher_is_better: bool = True
+
+    def __getitem__(self, key: str) -> Any:
+        return self.values[key]
+
+    def better_than(self, other: float | None) -> bool:
+        value = self.values[self.main]
+        return other is None or (value > other if self.higher_is_better else value < other)
+
+
+def f1(true_positives: int, predicted: int, gold: int) -> dict[str, float]:
+    """Precision, recall and their harmonic mean; 0 where a denominator is 0."""
+    precision = true_positives / predicted if predicted else 0.0
+    recall = true_positives / gold if gold else 0.0
+    return {"precision": precision, "recall": recall, "f1": 2 * true_positives / (predicted + gold) if predicted + gold else 0.0}
+
+
+def classification(gold: Sequence[str], predictions: Sequence[Classification]) -> Scores:
+    """Accuracy and macro F1. The macro average runs over the labels that occur, in the data or among the answers."""
+    answers = [p.label for p in predictions]
+    labels = sorted(set(gold) | set(answers))
+    place = {label: i for i, label in enumerate(labels)}
+    confusion = np.zeros((len(labels), len(labels)), dtype=int)  # gold down, answers across
+    np.add.at(confusion, ([place[g] for g in gold], [place[a] for a in answers]), 1)
+    right, answered, present = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
+    per_label = {
+        label: f1(int(right[i]), int(answered[i]), int(present[i])) | {"support": int(present[i])} for label, i in place.items()
+    }
+    values = {
+        "accuracy": float(right.sum() / len(gold)),
+        "macro_f1": float(np.mean([s["f1"] for s in per_label.values()])),
+        "count": len(gold),
+        "labels": per_label,
+        "confusion": {g: {a: int(confusion[place[g], place[a]]) for a in labels} for g in labels},
+    }
+    return Scores(values, "accuracy")
+
+
+def multi_label(gold: Sequence[tuple[str, ...]], predictions: Sequence[MultiLabelClassification]) -> Scores:
+    """Micro and macro F1 over label decisions, and the share of texts with exactly the right labels."""
+    pairs = [(set(g), set(p.labels)) for g, p in zip(gold, predictions, strict=True)]
+    per_label = {}
+    totals = np.zeros(3, dtype=int)
+    for label in sorted(set().union(*(g | a for g, a in pairs))):
+        counts = [
+            sum(label in g and label in a for g, a in pairs),
+            sum(label in a for _, a in pairs),
+            sum(label in g for g, _ in pairs),
+        ]
+        totals += counts
+        per_label[label] = f1(*counts) | {"support": counts[2]}
+    micro = f1(*totals.tolist())
+    values = {
+        "micro_f1": micro["f1"],
+        "macro_f1": float(np.mean([s["f1"] for s in per_label.values()])) if per_label else 0.0,
+        "exact_match": float(np.mean([g == a for g, a in pairs])),
+        "count": len(gold),
+        "labels": per_label,
+    }
+    return Scores(values, "micro_f1")
+
+
+def regression(gold: Sequence[float], predictions: Sequence[Regression]) -> Scores:
+    """Mean squared and absolute error; Pearson and Spearman correlation, 0 where either side does not vary."""
+    truth, answers = np.asarray(gold, dtype=float), np.asarray([p.value for p in predictions], dtype=float)
+    values = {
+        "mse": float(np.mean((truth - answers) ** 2)),
+        "mae": float(np.mean(np.abs(truth - answers))),
+        "pearson": _correlation(truth, answers),
+        "spearman": _correlation(_ranks(truth), _ranks(answers)),
+        "count": len(gold),
+    }
+    return Scores(values, "mse", higher_is_better=False)
+
+
+def _correlation(a: Any, b: Any) -> float:
+    return float(np.corrcoef(a, b)[0, 1]) if len(a) > 1 and a.std() > 0 and b.std() > 0 else 0.0
+
+
+def _ranks(values: Any) -> Any:
+    """Ranks from 0; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts + 1) / 2)[inverse]
+
+
+METRICS: dict[str, Callable[[Sequence[Any], Sequence[Any]], Scores]] = {
+    "classification": classification,
+    "multi_label": multi_label,
+    "regression": regression,
+}

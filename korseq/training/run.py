@@ -1,0 +1,110 @@
+"""One training run, from new weights to the best ones: checkpoints, reports, interruption, resumption."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from korseq.data.encoded import EncodedData
+from korseq.model import SequenceModel
+from korseq.training.checkpoint import read_checkpoint, write_checkpoint
+from korseq.training.loop import new_state, steps_per_epoch, train
+from korseq.training.metrics import Scores
+from korseq.training.reports import MetricsFile, ProgressBar, Report
+from korseq.training.settings import Training
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        steps: Optimizer steps made, over all sittings.
+        best_step: After which the weights were taken.
+        best_score: Their dev score; None if there was no dev data.
+        interrupted: Ctrl-C ended it early; a run with a folder can be resumed.
+    """
+
+    steps: int
+    best_step: int
+    best_score: float | None
+    interrupted: bool
+
+
+def run(
+    model: SequenceModel,
+    data: EncodedData,
+    settings: Training,
+    evaluate: Callable[[], Scores] | None,
+    folder: Path | None = None,
+    resume: bool = False,
+    identity: str = "",
+) -> Outcome:
+    """Train a model in place; it ends with the weights that scored best on dev (or the last, without dev data).
+
+    Ctrl-C ends the run after the current step, with a checkpoint if there is a folder.
+
+    Args:
+        evaluate: Scores the model on the dev data.
+        folder: For checkpoints and metrics; None for a run that leaves nothing behind.
+        resume: Continue from the folder's checkpoint.
+        identity: Of the settings and the data; see `write_checkpoint`.
+    """
+    from accelerate import Accelerator
+
+    accelerator = Accelerator()
+    model.to(accelerator.device)
+    state = new_state(model, settings)
+    if resume and folder is not None:
+        read_checkpoint(folder, state, identity)
+    total = settings.epochs * steps_per_epoch(len(data), settings, accelerator.num_processes)
+    with ExitStack() as stack:
+        reports: list[Report] = []
+        if accelerator.is_main_process:
+            reports.append(stack.enter_context(ProgressBar(total, state.step, settings.epochs)))
+            if folder is not None:
+                reports.append(stack.enter_context(MetricsFile(folder, state.step)))
+        stop = stack.enter_context(_interruption())
+        for step in train(state, data, settings, accelerator, evaluate):
+            for report in reports:
+                report.step(step)
+            due = step.step % settings.checkpoint_every == 0 or state.finished or stop.is_set()
+            if folder is not None and due and accelerator.is_main_process:
+                write_checkpoint(folder, state, identity)
+            if stop.is_set():
+                break
+    if state.best:
+        # If interrupted before the first evaluation there is no best yet, and the weights stay as they are.
+        model.load_state_dict(state.best)
+    elif state.average:
+        model.load_state_dict(state.average)
+    return Outcome(state.step, state.best_step, state.best_score, stop.is_set() and not state.finished)
+
+
+@contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets instead of raising, so that no step is torn in two. A second Ctrl-C raises at once.
+
+    Only a program's main thread receives signals; elsewhere the event is never set.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+

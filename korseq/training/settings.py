@@ -1,0 +1,47 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from korseq.registry import settings
+
+
+@settings
+class Training:
+    """How a pipeline is trained.
+
+    Args:
+        epochs: Passes over the training data, at most.
+        batch_size: Sequences in a batch, on each process.
+        accumulation: Batches whose gradients make one step.
+        learning_rate: The highest of the schedule, for AdamW (Loshchilov & Hutter 2019).
+        weight_decay: On weight matrices; embeddings, biases and norms are not decayed.
+        schedule: After the warm-up: "linear" or "cosine" down to zero at the last step, or "constant".
+        warmup: Share of all steps in which the learning rate rises from zero.
+        clip_norm: The gradient's norm is cut to this; None for no limit.
+        average: Decay of an exponential moving average of the weights, which is then what is evaluated and saved
+            (Polyak & Juditsky 1992), such as 0.999; None for the weights themselves.
+        evaluations_per_epoch: Dev evaluations in an epoch, the last at its end.
+        patience: Stop after so many evaluations in a row without a better dev score; None to train all epochs.
+        precision: "auto" is bfloat16 where the hardware multiplies in it.
+        seed: Chooses initial weights, order and dropout.
+        checkpoint_every: Steps between two checkpoints of a run that has a folder.
+    """
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(32, ge=1)
+    accumulation: int = Field(1, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: float = Field(0.05, ge=0, lt=1)
+    clip_norm: float | None = Field(1.0, gt=0)
+    average: float | None = Field(None, gt=0, lt=1)
+    evaluations_per_epoch: int = Field(1, ge=1)
+    patience: int | None = Field(None, ge=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = Field(0, ge=0)
+    checkpoint_every: int = Field(1000, ge=1)
