@@ -21,7 +21,12 @@ def versions() -> dict[str, str]:
 
 
 def training_card(
-    sources: dict[str, tuple[str, int]], toml: str, labels: tuple[str, ...], parameters: int, outcome: Outcome, scores: Scores | None
+    sources: dict[str, tuple[str, int]],
+    toml: str,
+    labels: tuple[str, ...],
+    parameters: int,
+    outcome: Outcome,
+    scores: Scores | None,
 ) -> str:
     """Markdown.
 
@@ -32,7 +37,11 @@ def training_card(
     """
     data = "\n".join(f"- {role}: {name}, {count:,} examples" for role, (name, count) in sources.items())
     rows = [(k, v) for k, v in (scores.values if scores else {}).items() if isinstance(v, float | int)]
-    table = "\n".join(["| score | dev |", "|---|---|", *(f"| {k} | {_number(v)} |" for k, v in rows)]) if rows else "Not measured: there was no dev data."
+    table = (
+        "\n".join(["| score | dev |", "|---|---|", *(f"| {k} | {_number(v)} |" for k, v in rows)])
+        if rows
+        else "Not measured: there was no dev data."
+    )
     made = " · ".join(f"{name} {number}" for name, number in versions().items())
     ended = "interrupted before its end" if outcome.interrupted else "complete"
     return f"""# A korseq pipeline
@@ -45,7 +54,7 @@ Labels: {", ".join(labels) or "none (numbers)"}
 ## Scores
 {table}
 
-Measured on the data named dev above, with the weights of step {outcome.best_step:,} of {outcome.steps:,}, chosen on that same data.
+Measured on the data named dev, with the weights of step {outcome.best_step:,} of {outcome.steps:,}, chosen on that same data.
 
 ## Training
 {ended.capitalize()}; {parameters:,} parameters; torch threads {torch.get_num_threads()}, {platform.machine()}.

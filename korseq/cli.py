@@ -7,6 +7,8 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -53,7 +55,7 @@ def _fail(message: str) -> NoReturn:
 
 - `korseq train pipelines/sentiment.toml --set data.train=reviews.csv --out runs/mine`
 
-- `korseq train pipelines/sentiment.toml --set data.train=train.tsv --set data.dev=dev.tsv --set training.epochs=3 --out runs/nsmc`
+- `korseq train pipelines/sentiment.toml --set data.train=train.tsv --set training.epochs=3 --seed 1 --out runs/nsmc`
 
 - `korseq train --from runs/nsmc --set data.train=my.csv --out runs/my` (fine-tune a trained pipeline on your own data)
 
@@ -61,16 +63,24 @@ def _fail(message: str) -> NoReturn:
 """
 )
 def train(
-    config: Annotated[Path | None, typer.Argument(help="TOML file of a pipeline; may be left out with --from.", show_default=False)] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the trained pipeline, its checkpoints and metrics.")] = Path("runs/new"),
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, such as data.train=FILE.")] = None,
-    start: Annotated[Path | None, typer.Option("--from", metavar="RUN", help="Start from this trained pipeline (fine-tuning).")] = None,
+    config: Annotated[
+        Path | None, typer.Argument(help="TOML file of a pipeline; may be left out with --from.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the trained pipeline, its checkpoints and metrics.")] = Path(
+        "runs/new"
+    ),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, such as data.train=FILE.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Start from this trained pipeline (fine-tuning).")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the broken run in OUT.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pipeline in OUT.")] = False,
     seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=N.", min=0)] = None,
 ) -> None:
     """Train a pipeline on a file of texts and labels (CSV, TSV, JSON lines, Parquet)."""
-    from korseq.config import read_config
+    from korseq.config import changed, read_config
     from korseq.pipeline import Pipeline
     from korseq.saving import PIPELINE_FILE
 
@@ -78,17 +88,24 @@ def train(
     if config is None and start is None:
         raise ConfigError("give a TOML file (korseq train pipelines/sentiment.toml …), or --from a trained pipeline")
     path = _shipped(config) if config else start / PIPELINE_FILE  # type: ignore[operator]
-    if not config:  # the new data is what the caller names, not what the old pipeline was trained on
-        changes = [f"data.{name}=" for name in ()] + changes
-    settings = read_config(path, changes)
+    if config:
+        settings = read_config(path, changes)
+    else:  # the new data is what the caller names, not what the old pipeline was trained on
+        old = read_config(path)
+        settings = changed(replace(old, data=replace(old.data, train=None, dev=None, test=None)), changes)
     if settings.data.train is None:
         raise ConfigError(f"{path}: there is no training data; add --set data.train=FILE")
     if (out / PIPELINE_FILE).exists() and not (resume or overwrite):
-        raise CheckpointError(f"{out}: holds a trained pipeline already; give another --out, --overwrite it, or --resume its training")
+        raise CheckpointError(
+            f"{out}: holds a trained pipeline already; give another --out, --overwrite it, or --resume its training"
+        )
     pipeline = Pipeline.from_config(settings)
     outcome = pipeline.fit(settings.data.train, settings.data.dev, start=start, out=out, resume=resume)
     if outcome.interrupted:
-        print(f"korseq: interrupted after step {outcome.steps:,}; go on with the same command and --resume", file=sys.stderr)
+        print(
+            f"korseq: interrupted after step {outcome.steps:,}; go on with the same command and --resume",
+            file=sys.stderr,
+        )
         sys.exit(130)
     print(f"korseq: saved {out} (step {outcome.best_step:,} of {outcome.steps:,} was the best)", file=sys.stderr)
     if settings.data.test is not None:
@@ -104,8 +121,6 @@ def evaluate(
     label: LabelColumn = None,
 ) -> None:
     """Score a trained pipeline on labelled data."""
-    from dataclasses import replace
-
     from korseq.pipeline import Pipeline
 
     pipeline = Pipeline.load(run)
@@ -124,26 +139,21 @@ def evaluate(
 )
 def predict(
     run: Run,
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts; without any, one a line from stdin.", show_default=False)] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Texts; without any, one a line from stdin.", show_default=False)
+    ] = None,
 ) -> None:
     """Predict: JSON lines on stdout, one for each text, in order."""
     from korseq.pipeline import Pipeline
 
     pipeline = Pipeline.load(run)
-    given: Iterator[str] = iter(texts) if texts else _stdin_lines()
-    seen: list[str] = []  # the texts that are on their way through the pipeline
-
-    def remembered() -> Iterator[str]:
-        for item in given:
-            seen.append(item)
-            yield item
-
-    # A person who types wants each answer at once; a pipe wants speed.
-    window = {"window": 1} if not texts and sys.stdin.isatty() else {}
-    for prediction in pipeline.stream(remembered(), **window):
-        line = {"text": seen.pop(0)} | prediction.as_dict()
-        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-        if window:
+    typing = not texts and sys.stdin.isatty()
+    asked, answered = tee(texts if texts else _stdin_lines())
+    # A person who types wants each answer at once; a pipe wants speed, and `stream` looks ahead.
+    predictions = map(pipeline, asked) if typing else pipeline.stream(asked)
+    for text, prediction in zip(answered, predictions, strict=True):
+        sys.stdout.write(json.dumps({"text": text} | prediction.as_dict(), ensure_ascii=False) + "\n")
+        if typing:
             sys.stdout.flush()
     sys.stdout.flush()
 

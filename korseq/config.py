@@ -134,7 +134,9 @@ def _apply(table: dict[str, Any], change: str) -> None:
 
 def _index(array: list[Any], key: str, change: str) -> int:
     if not key.isdecimal() or int(key) >= len(array):
-        raise ConfigError(f"--set {change}: '{key}' should be a number below {len(array)}: there are {len(array)} of these")
+        raise ConfigError(
+            f"--set {change}: '{key}' should be a number below {len(array)}: there are {len(array)} of these"
+        )
     return int(key)
 
 
@@ -150,16 +152,28 @@ def _contradictions(config: Config) -> list[str]:
     for i, stage in enumerate(config.embeddings):
         path = f"embedding.{i}" if len(config.embeddings) > 1 else "embedding"
         if stage.feature not in FEATURES:
-            mistakes.append(f"{path}.feature: there is no feature '{stage.feature}'{did_you_mean(stage.feature, FEATURES)}")
+            mistakes.append(
+                f"{path}.feature: there is no feature '{stage.feature}'{did_you_mean(stage.feature, FEATURES)}"
+            )
+        elif stage.reads_parts and FEATURES[stage.feature].parts is None:
+            mistakes.append(
+                f"{path}.feature: '{stage.feature}' has no parts for {type(stage).__name__} to read; use Embedding for it"
+            )
+        elif not stage.reads_parts and FEATURES[stage.feature].parts is not None:
+            mistakes.append(f"{path}.feature: '{stage.feature}' is made of parts; use NGramEmbedding for it")
         elif stage.feature == "tag" and not config.tokenizer.has_tags:
-            mistakes.append(f"{path}.feature: {type(config.tokenizer).__name__} gives no tags; use KiwiTokenizer or another feature")
+            mistakes.append(
+                f"{path}.feature: {type(config.tokenizer).__name__} gives no tags; use KiwiTokenizer or another feature"
+            )
         if seen.setdefault(stage.feature, (stage.min_count, stage.max_size)) != (stage.min_count, stage.max_size):
-            mistakes.append(f"{path}: another stage reads the same feature with another min_count or max_size; make them equal")
+            mistakes.append(
+                f"{path}: another stage reads the same feature with another min_count or max_size; make them equal"
+            )
     for encoder in config.encoders:
         longest = encoder.longest()
         if longest is not None and longest < config.sequence.max_length:
             mistakes.append(
                 f"sequence.max_length: is {config.sequence.max_length}, but {type(encoder).__name__} has positions for {longest}; "
-                "raise encoder.max_positions, lower max_length, or use sinusoidal positions"
+                "raise max_positions, lower max_length, or use sinusoidal positions"
             )
     return mistakes + config.head.contradictions()

@@ -30,8 +30,12 @@ def show() -> None:
     pipeline = Pipeline.from_config(config)
     outcome = pipeline.fit(corpus)
     seconds = time.perf_counter() - began
-    console.print(f"… {outcome.steps} steps in {seconds:.0f} s; accuracy on the part set apart: {outcome.best_score:.3f}\n")
+    console.print(
+        f"… {outcome.steps} steps in {seconds:.0f} s; accuracy on the part set apart: {outcome.best_score:.3f}\n"
+    )
     for text, answer in zip(_REVIEWS, pipeline(_REVIEWS), strict=True):
         assert isinstance(answer, Classification)
         console.print(f"{answer.label} {answer.score:.2f}  {text}", markup=False)
-    console.print("\nTrain it on your own data: korseq train pipelines/sentiment.toml --set data.train=my.csv --out runs/mine")
+    console.print(
+        "\nTrain it on your own data: korseq train pipelines/sentiment.toml --set data.train=my.csv --out runs/mine"
+    )

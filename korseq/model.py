@@ -27,9 +27,9 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.embeddings, self.encoder, self.head = embeddings, encoder, head
 
-    def forward(self, ids: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        """ids: feature → (B, T); mask (B, T), True = a real token, at least one in each row → the head's logits."""
-        logits: Tensor = self.head(self.encoder(self.embeddings(ids, mask), mask), mask)
+    def forward(self, ids: Mapping[str, Tensor], parts: Mapping[str, Tensor], mask: Tensor) -> Tensor:
+        """The head's logits for a batch (see `korseq.data.Batch`); every row of the mask has at least one real token."""
+        logits: Tensor = self.head(self.encoder(self.embeddings(ids, parts, mask), mask), mask)
         return logits
 
 
@@ -47,14 +47,16 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
 
 
-def predict(model: SequenceModel, data: EncodedData, device: torch.device, precision: Precision = "fp32") -> list[Prediction]:
+def predict(
+    model: SequenceModel, data: EncodedData, device: torch.device, precision: Precision = "fp32"
+) -> list[Prediction]:
     """The model's predictions, in the order of the data."""
     was_training = model.training
     model.eval()
@@ -62,7 +64,7 @@ def predict(model: SequenceModel, data: EncodedData, device: torch.device, preci
     with torch.inference_mode(), autocast(device, precision):
         for batch in prediction_batches(data, _PREDICTION_TOKENS):
             batch = batch.to(device)
-            logits = model(batch.ids, batch.mask).cpu()
+            logits = model(batch.ids, batch.parts, batch.mask).cpu()
             for i, prediction in zip(batch.indices.tolist(), model.head.predictions(logits), strict=True):
                 results[i] = prediction
     model.train(was_training)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from korseq.card import training_card
 from korseq.config import Config, build_config, read_config, to_toml
-from korseq.data.encoded import EncodedData, SequenceOptions, analyses_of, analyze, count_tokens, encode
+from korseq.data.encoded import EncodedData, SequenceOptions, analyses_of, analyze, count_symbols, encode
 from korseq.data.readers import DataSettings, Source, name_of, read
 from korseq.data.splits import stratified_split
 from korseq.errors import CheckpointError, ConfigError, DataError, KorseqError
@@ -144,7 +144,9 @@ class Pipeline:
         targets, dev_targets = (_targets(config, rows, labels) for rows in (train_rows, dev_rows))
         limit = config.sequence.max_characters
         analyzed, dev_analyzed = (analyze(rows, config.tokenizer, limit) for rows in (train_rows, dev_rows))
-        vocabularies = _vocabularies(config, train_rows, analyzed, origin._require_fitted().vocabularies if origin else {})
+        vocabularies = _vocabularies(
+            config, train_rows, analyzed, origin._require_fitted().vocabularies if origin else {}
+        )
         encoded = encode(analyses_of(train_rows["text"], analyzed), vocabularies, config.sequence, targets)
         dev_encoded = encode(analyses_of(dev_rows["text"], dev_analyzed), vocabularies, config.sequence, dev_targets)
         _warn_truncated(encoded.truncated + dev_encoded.truncated, len(encoded) + len(dev_encoded), config.sequence)
@@ -183,13 +185,15 @@ class Pipeline:
         rows = read(train, config.data, "train")
         if dev is not None:
             return rows, read(dev, config.data, "dev")
-        larger, smaller = stratified_split([str(v) for v in rows["label"]], config.data.dev_fraction, config.data.split_seed)
+        larger, smaller = stratified_split(
+            [str(v) for v in rows["label"]], config.data.dev_fraction, config.data.split_seed
+        )
         return rows.select(larger), rows.select(smaller)
 
     # Use ------------------------------------------------------------------------------------------------------------
 
     @overload
-    def __call__(self, texts: str) -> Prediction: ...
+    def __call__(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap] # a str is an iterable of str too
     @overload
     def __call__(self, texts: Iterable[str]) -> list[Prediction]: ...
     def __call__(self, texts: str | Iterable[str]) -> Prediction | list[Prediction]:
@@ -198,7 +202,9 @@ class Pipeline:
             return next(self.stream([texts]))
         return list(self.stream(texts))
 
-    def stream(self, texts: Iterable[str], window: int = _WINDOW, precision: Precision = "auto") -> Iterator[Prediction]:
+    def stream(
+        self, texts: Iterable[str], window: int = _WINDOW, precision: Precision = "auto"
+    ) -> Iterator[Prediction]:
         """Predictions one by one, in order, for any number of texts in constant memory.
 
         Args:
@@ -263,7 +269,7 @@ class Pipeline:
         pipeline = cls.from_config(saved.config, device)
         if saved.analyzer != saved.config.tokenizer.fingerprint():
             warnings.warn(
-                f"{folder}: was trained with another version of the tokenizer (Kiwi); its scores may differ here. Evaluate it again",
+                f"{folder}: was trained with another version of Kiwi; its scores may differ here. Evaluate it again",
                 stacklevel=2,
             )
         model = _build(saved.config, saved.vocabularies, saved.labels, pretrained=False)
@@ -292,7 +298,9 @@ class Pipeline:
 
     def _require_fitted(self) -> _Fitted:
         if self._fitted is None:
-            raise NotFittedError("the pipeline is not trained yet: call fit(), or take a trained one with Pipeline.load(folder)")
+            raise NotFittedError(
+                "the pipeline is not trained yet: call fit(), or take a trained one with Pipeline.load(folder)"
+            )
         return self._fitted
 
     def __repr__(self) -> str:
@@ -327,9 +335,10 @@ def _vocabularies(
     config: Config, rows: Dataset, analyzed: Dataset, known: Mapping[str, Vocabulary]
 ) -> dict[str, Vocabulary]:
     """One for each feature that an embedding stage reads; known ones grow, their ids unchanged."""
-    counts = count_tokens(analyses_of(rows["text"], analyzed), {stage.feature for stage in config.embeddings})
+    counts = count_symbols(analyses_of(rows["text"], analyzed), {stage.feature for stage in config.embeddings})
     found = {
-        stage.feature: Vocabulary.build(counts[stage.feature], stage.min_count, stage.max_size) for stage in config.embeddings
+        stage.feature: Vocabulary.build(counts[stage.feature], stage.min_count, stage.max_size)
+        for stage in config.embeddings
     }
     return {feature: known[feature].extended(v) if feature in known else v for feature, v in found.items()}
 
@@ -338,7 +347,10 @@ def _build(config: Config, vocabularies: Mapping[str, Vocabulary], labels: Label
     stages = []
     for stage in config.embeddings:
         vocabulary = vocabularies[stage.feature]
-        table = torch.from_numpy(read_vectors(stage.vectors, vocabulary)) if pretrained and stage.vectors else None
+        file = stage.pretrained_file() if pretrained else None
+        table = torch.from_numpy(read_vectors(file, vocabulary)) if file else None
+        if table is not None and table.shape[1] != stage.size:
+            raise ConfigError(f"embedding: {file} has vectors of {table.shape[1]} numbers; set size = {table.shape[1]}")
         stages.append(stage.build(len(vocabulary), table))
     embeddings = Embeddings(stages, [stage.feature for stage in config.embeddings])
     try:
@@ -349,13 +361,18 @@ def _build(config: Config, vocabularies: Mapping[str, Vocabulary], labels: Label
 
 
 def _identity(
-    config: Config, vocabularies: Mapping[str, Vocabulary], train: EncodedData, dev: EncodedData, origin: Pipeline | None
+    config: Config,
+    vocabularies: Mapping[str, Vocabulary],
+    train: EncodedData,
+    dev: EncodedData,
+    origin: Pipeline | None,
 ) -> str:
     """Equal for two runs exactly if they make the same steps: settings, data as it is encoded, and initial weights."""
     digest = hashlib.sha256(to_toml(replace(config, data=DataSettings())).encode())
     digest.update(json.dumps([v.tokens for v in vocabularies.values()]).encode())
     for part in (train, dev):
-        for array in (*part.ids.values(), part.offsets, part.targets):
+        pieces = [array for p in part.parts.values() for array in (p.ids, p.offsets)]
+        for array in (*part.ids.values(), *pieces, part.offsets, part.targets):
             digest.update(np.ascontiguousarray(array).tobytes())
     for weights in origin.model.state_dict().values() if origin else ():
         digest.update(weights.detach().cpu().numpy().tobytes())
@@ -365,5 +382,6 @@ def _identity(
 def _warn_truncated(truncated: int, total: int, options: SequenceOptions) -> None:
     if truncated:
         warnings.warn(
-            f"{truncated:,} of {total:,} texts were cut after {options.max_length} tokens (sequence.max_length)", stacklevel=3
+            f"{truncated:,} of {total:,} texts were cut after {options.max_length} tokens (sequence.max_length)",
+            stacklevel=3,
         )

@@ -34,7 +34,7 @@ ROOMS = {
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 def settings(cls: type[T]) -> type[T]:
     """Class decorator: a frozen dataclass whose fields are checked strictly and which refuses unknown names."""
-    return dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))(cls)
+    return dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))(cls)  # type: ignore[return-value]
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
@@ -72,7 +72,9 @@ def _rewritten(error: ValidationError, title: str, valid: list[str]) -> Validati
     for line in error.errors():
         kind: str | PydanticCustomError = line["type"]
         if kind == "unexpected_keyword_argument" and len(line["loc"]) == 1:
-            kind = PydanticCustomError("unknown_key", "unknown key{hint}", {"hint": did_you_mean(str(line["loc"][0]), valid)})
+            kind = PydanticCustomError(
+                "unknown_key", "unknown key{hint}", {"hint": did_you_mean(str(line["loc"][0]), valid)}
+            )
         elif kind == "missing_argument":
             kind = PydanticCustomError("missing_key", "missing; it has no default")
         else:
@@ -97,14 +99,18 @@ class Plug:
         if not self.many:
             return one
         several = core_schema.tuple_variable_schema(one, min_length=1, strict=False)
-        return core_schema.no_info_before_validator_function(lambda v: v if isinstance(v, list | tuple) else (v,), several)
+        return core_schema.no_info_before_validator_function(
+            lambda v: v if isinstance(v, list | tuple) else (v,), several
+        )
 
     def _one(self, value: Any) -> Any:
         if isinstance(value, self.base):
             return value
         if not isinstance(value, dict):
             raise PydanticCustomError(
-                "wrong_component", "expected {kind} settings, got {got}", {"kind": _article(self.kind), "got": repr(value)[:80]}
+                "wrong_component",
+                "expected {kind} settings, got {got}",
+                {"kind": _article(self.kind), "got": repr(value)[:80]},
             )
         table = components(self.kind)
         given = dict(value)
@@ -124,7 +130,9 @@ class Section:
             if isinstance(value, source):
                 return value
             if not isinstance(value, dict):
-                raise PydanticCustomError("not_a_table", "expected a table of settings, got {got}", {"got": repr(value)[:80]})
+                raise PydanticCustomError(
+                    "not_a_table", "expected a table of settings, got {got}", {"got": repr(value)[:80]}
+                )
             return create(source, value)
 
         return core_schema.no_info_plain_validator_function(one)

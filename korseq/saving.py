@@ -1,10 +1,10 @@
 """A saved pipeline: a folder of plain files. No pickle; loading runs nothing that stands in the folder.
 
-    pipeline.toml       the configuration, the format version, the analyzer's fingerprint, and a checksum of every file
-    vocabulary.json     feature → tokens in the order of their ids
-    labels.json         the labels in the order of their indices
-    model.safetensors   the weights
-    card.md             what it was trained on and how well it does
+pipeline.toml       the configuration, the format version, the analyzer's fingerprint, and a checksum of every file
+vocabulary.json     feature → tokens in the order of their ids
+labels.json         the labels in the order of their indices
+model.safetensors   the weights
+card.md             what it was trained on and how well it does
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def write_pipeline(folder: Path, saved: Saved) -> None:
     try:
         write_files(folder, contents)
     except OSError as error:
-        raise CheckpointError(f"{folder}: the pipeline could not be saved ({error}); what stood there before is untouched") from error
+        raise CheckpointError(
+            f"{folder}: the pipeline could not be saved ({error}); what stood there before is untouched"
+        ) from error
 
 
 def read_pipeline(folder: Path) -> Saved:
@@ -109,7 +111,9 @@ def read_pipeline(folder: Path) -> Saved:
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
     if getattr(config.tokenizer, "user_dictionary", None) is not None:
-        raise CheckpointError(f"{folder / PIPELINE_FILE}: tokenizer.user_dictionary points outside the folder; its words must stand inside")
+        raise CheckpointError(
+            f"{folder / PIPELINE_FILE}: tokenizer.user_dictionary points outside the folder; its words must stand inside"
+        )
     try:
         vocabularies = {feature: Vocabulary(tokens) for feature, tokens in json.loads(files[_VOCABULARY]).items()}
         labels = LabelSet(json.loads(files[_LABELS]))
@@ -124,7 +128,9 @@ def _verified(folder: Path, listed: Any) -> dict[str, bytes]:
     """The contents of the listed files, which must be exactly the known ones and have their checksums."""
     if not isinstance(listed, dict) or set(listed) != set(_FILES):
         names = ", ".join(map(repr, listed)) if isinstance(listed, dict) else "none"
-        raise CheckpointError(f"{folder / PIPELINE_FILE}: lists the files {names}; a saved pipeline has exactly {', '.join(_FILES)}")
+        raise CheckpointError(
+            f"{folder / PIPELINE_FILE}: lists the files {names}; a saved pipeline has exactly {', '.join(_FILES)}"
+        )
     contents = {}
     for name, checksum in listed.items():
         try:

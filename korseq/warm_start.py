@@ -29,7 +29,9 @@ def warm_start(
     for part in ("tokenizer", "embedding", "encoder", "sequence"):
         here, there = getattr(config, part), getattr(origin.config, part)
         if here != there:
-            raise ConfigError(f"{part}: differs from the pipeline to start from, which has {there}; use the same, or train from nothing")
+            raise ConfigError(
+                f"{part}: differs from the pipeline to start from, which has {there}; use the same, or train from nothing"
+            )
     head_prefix = "head."
     kept_labels = [(labels.index(label), i) for i, label in enumerate(origin.labels.labels) if label in labels]
     fresh = model.state_dict()

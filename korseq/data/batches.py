@@ -21,21 +21,26 @@ class Batch:
     """Padded sequences.
 
     Attributes:
-        ids: feature → (B, T) int64, 0 = padding, on the right.
+        ids: feature → (B, T) int64, 0 = padding, on the right: ids of the vocabulary or, for a feature with parts, rows
+            of its `parts`.
+        parts: feature → (U, W) int64 ids of the parts of the U distinct keys in the batch, 0 = padding, on the right.
         mask: (B, T) bool, True = a real token.
         targets: (B,) or (B, K); None when predicting.
         indices: Which sequences these are.
     """
 
     ids: Mapping[str, Tensor]
+    parts: Mapping[str, Tensor]
     mask: Tensor
     targets: Tensor | None
     indices: NDArray[np.int64]
 
     def to(self, device: torch.device) -> Batch:
+        def move(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {feature: tensor.to(device, non_blocking=True) for feature, tensor in tensors.items()}
+
         targets = None if self.targets is None else self.targets.to(device, non_blocking=True)
-        ids = {feature: tensor.to(device, non_blocking=True) for feature, tensor in self.ids.items()}
-        return Batch(ids, self.mask.to(device, non_blocking=True), targets, self.indices)
+        return Batch(move(self.ids), move(self.parts), self.mask.to(device, non_blocking=True), targets, self.indices)
 
     @property
     def tokens(self) -> int:
@@ -44,14 +49,27 @@ class Batch:
 
 def collate(data: EncodedData, indices: NDArray[np.int64]) -> Batch:
     """The padded batch of the given sequences; no Python work per token."""
-    starts = data.offsets[indices]
-    lengths = data.offsets[indices + 1] - starts
-    time = np.arange(lengths.max())
-    mask = time < lengths[:, None]  # (B, T)
-    places = np.where(mask, starts[:, None] + time, 0)
-    ids = {feature: torch.from_numpy(np.where(mask, flat[places], 0).astype(np.int64)) for feature, flat in data.ids.items()}
+    places, mask = _ragged(data.offsets, indices)
+    ids, parts = {}, {}
+    for feature, flat in data.ids.items():
+        padded = np.where(mask, flat[places], 0).astype(np.int64)
+        if feature in data.parts:
+            rows, inverse = np.unique(padded, return_inverse=True)
+            padded = inverse.reshape(padded.shape)
+            where, real = _ragged(data.parts[feature].offsets, rows)
+            parts[feature] = torch.from_numpy(np.where(real, data.parts[feature].ids[where], 0).astype(np.int64))
+        ids[feature] = torch.from_numpy(padded)
     targets = None if data.targets is None else torch.from_numpy(data.targets[indices])
-    return Batch(ids, torch.from_numpy(mask), targets, indices)
+    return Batch(ids, parts, torch.from_numpy(mask), targets, indices)
+
+
+def _ragged(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where the elements of the given rows stand, padded to the longest row: places (rows, longest), and which are real."""
+    starts = offsets[rows]
+    lengths = offsets[rows + 1] - starts
+    position = np.arange(lengths.max())
+    real = position < lengths[:, None]
+    return np.where(real, starts[:, None] + position, 0), real
 
 
 def training_order(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,9 @@ from pydantic import Field
 
 from korseq.registry import settings
 from korseq.text.alignment import Analysis
-from korseq.text.features import FEATURES
+from korseq.text.features import FEATURES, Feature
 from korseq.text.tokenizers import Tokenizer
-from korseq.text.vocabulary import BOS, EOS, UNK, Vocabulary
+from korseq.text.vocabulary import BOS, EOS, SPECIALS, UNK, Vocabulary
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -36,7 +36,7 @@ class SequenceOptions:
         add_bos_eos: Begin with `<bos>` and end with `<eos>`; a sequence that is cut ends with `<eos>` too.
     """
 
-    max_length: int = Field(256, ge=3)
+    max_length: int = Field(default=256, ge=3)
     add_bos_eos: bool = False
 
     @property
@@ -94,13 +94,34 @@ def analyses_of(texts: Iterable[str], analyzed: Dataset) -> Iterator[Analysis]:
         yield Analysis(text, tuple(forms), tuple(tags), tuple(starts), tuple(ends))
 
 
-def count_tokens(analyses: Iterable[Analysis], features: Iterable[str]) -> dict[str, Counter[str]]:
-    """How often each token occurs, by feature."""
+def count_symbols(analyses: Iterable[Analysis], features: Iterable[str]) -> dict[str, Counter[str]]:
+    """How often each symbol (or part, weighted by its keys) occurs, by feature."""
     counts: dict[str, Counter[str]] = {feature: Counter() for feature in features}
     for analysis in analyses:
         for feature, counter in counts.items():
-            counter.update(FEATURES[feature](analysis))
+            counter.update(FEATURES[feature].symbols(analysis))
+    return {feature: _count_parts(FEATURES[feature], counter) for feature, counter in counts.items()}
+
+
+def _count_parts(feature: Feature, keys: Counter[str]) -> Counter[str]:
+    if feature.parts is None:
+        return keys
+    counts: Counter[str] = Counter()
+    for key, count in keys.items():
+        for part in feature.parts(key):
+            counts[part] += count
     return counts
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of distinct keys, end to end: those of row r are `ids[offsets[r]:offsets[r + 1]]`.
+
+    Rows 0 to 3 are those of the four specials, each with itself as its only part.
+    """
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -108,14 +129,16 @@ class EncodedData:
     """Sequences of ids, end to end: sequence i of a feature is `ids[feature][offsets[i]:offsets[i + 1]]`.
 
     Attributes:
-        ids: feature → (total tokens,) int32.
+        ids: feature → (total tokens,) int32: ids of the vocabulary or, for a feature with parts, rows of its `parts`.
         offsets: (sequences + 1,) int64.
+        parts: Of the features that have parts.
         targets: One a sequence: int64 indices, float32 numbers or rows of numbers; None when predicting.
         truncated: How many sequences were cut at `max_length`.
     """
 
     ids: Mapping[str, NDArray[np.int32]]
     offsets: NDArray[np.int64]
+    parts: Mapping[str, Parts]
     targets: NDArray[Any] | None
     truncated: int
 
@@ -127,13 +150,38 @@ class EncodedData:
         return np.diff(self.offsets)
 
 
+class _PartTable:
+    """Rows of parts, filled as new keys come."""
+
+    def __init__(self, parts: Callable[[str], list[str]], vocabulary: Vocabulary) -> None:
+        self.parts, self.vocabulary = parts, vocabulary
+        self.rows: dict[str, int] = {}
+        self.ids: list[int] = list(range(len(SPECIALS)))
+        self.offsets: list[int] = list(range(len(SPECIALS) + 1))
+
+    def look_up(self, keys: Sequence[str]) -> list[int]:
+        """One row a key."""
+        rows = self.rows
+        for key in keys:
+            if key not in rows:
+                rows[key] = len(self.offsets) - 1
+                self.ids.extend(self.vocabulary.ids(self.parts(key)))
+                self.offsets.append(len(self.ids))
+        return [rows[key] for key in keys]
+
+    def finished(self) -> Parts:
+        return Parts(np.asarray(self.ids, dtype=np.int32), np.asarray(self.offsets, dtype=np.int64))
+
+
 def encode(
     analyses: Iterable[Analysis],
     vocabularies: Mapping[str, Vocabulary],
     options: SequenceOptions,
     targets: NDArray[Any] | None = None,
 ) -> EncodedData:
-    """Look tokens up. An empty text reads as one `<unk>`, so that every sequence has at least one token."""
+    """Look symbols up. An empty text reads as one `<unk>`, so that every sequence has at least one token."""
+    tables = {f: _PartTable(parts, v) for f, v in vocabularies.items() if (parts := FEATURES[f].parts)}
+    look_up = {f: tables[f].look_up if f in tables else v.ids for f, v in vocabularies.items()}
     ids: dict[str, list[int]] = {feature: [] for feature in vocabularies}
     lengths: list[int] = []
     truncated = 0
@@ -142,8 +190,9 @@ def encode(
         count = len(analysis)
         truncated += count > room
         lengths.append(min(count or 1, room) + 2 * options.add_bos_eos)
-        for feature, vocabulary in vocabularies.items():
-            sequence = vocabulary.ids(FEATURES[feature](analysis)[:room]) if count else [UNK]
+        for feature, find in look_up.items():
+            sequence = find(FEATURES[feature].symbols(analysis)[:room]) if count else [UNK]
             ids[feature].extend([BOS, *sequence, EOS] if options.add_bos_eos else sequence)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-    return EncodedData({f: np.asarray(v, dtype=np.int32) for f, v in ids.items()}, offsets, targets, truncated)
+    arrays = {f: np.asarray(v, dtype=np.int32) for f, v in ids.items()}
+    return EncodedData(arrays, offsets, {f: table.finished() for f, table in tables.items()}, targets, truncated)

@@ -25,8 +25,40 @@ if TYPE_CHECKING:
 Source: TypeAlias = "str | Path | Dataset | Iterable[Any]"
 
 # Names under which corpora keep their texts and labels, in the order in which they are looked for.
-TEXT_NAMES = ("text", "document", "comments", "comment", "sentence", "review", "content", "title", "tokens", "텍스트", "본문", "문장", "리뷰", "내용", "댓글")
-LABEL_NAMES = ("label", "labels", "class", "category", "sentiment", "rating", "score", "target", "레이블", "라벨", "감성", "감정", "분류", "평점", "점수")
+TEXT_NAMES = (
+    "text",
+    "document",
+    "comments",
+    "comment",
+    "sentence",
+    "review",
+    "content",
+    "title",
+    "tokens",
+    "텍스트",
+    "본문",
+    "문장",
+    "리뷰",
+    "내용",
+    "댓글",
+)
+LABEL_NAMES = (
+    "label",
+    "labels",
+    "class",
+    "category",
+    "sentiment",
+    "rating",
+    "score",
+    "target",
+    "레이블",
+    "라벨",
+    "감성",
+    "감정",
+    "분류",
+    "평점",
+    "점수",
+)
 
 
 @settings
@@ -51,7 +83,7 @@ class DataSettings:
     subset: str | None = None
     encoding: str = "utf-8"
     on_error: Literal["stop", "skip"] = "stop"
-    dev_fraction: float = Field(0.1, gt=0, lt=1)
+    dev_fraction: float = Field(default=0.1, gt=0, lt=1)
     split_seed: int = 0
 
 
@@ -120,7 +152,9 @@ def _dataset(columns: dict[str, list[Any]], name: str, skipped: int) -> Dataset:
 
     labels = columns.get("label")
     try:
-        table = pa.table({k: pa.array(v, pa.large_string() if k == "text" else None) for k, v in columns.items() if k != "label"})
+        table = pa.table(
+            {k: pa.array(v, pa.large_string() if k == "text" else None) for k, v in columns.items() if k != "label"}
+        )
         if labels is not None:
             table = table.append_column("label", pa.array(labels))
     except (pa.ArrowInvalid, pa.ArrowTypeError):
@@ -144,7 +178,8 @@ def _column(source: str, columns: Sequence[str], chosen: str | None, usual: Sequ
         if name in by_lower:
             return by_lower[name]
     raise DataError(
-        f"no {role} column found among: {', '.join(columns)}. Name it with data.{role} (--set data.{role}=COLUMN)", source
+        f"no {role} column found among: {', '.join(columns)}. Name it with data.{role} (--set data.{role}=COLUMN)",
+        source,
     )
 
 
@@ -189,7 +224,11 @@ def _open(source: Source, options: DataSettings, split: str) -> tuple[str, list[
             raise DataError("there is no such file", str(source))
         source = _from_hub(str(source), options.subset, split)
     if hasattr(source, "column_names"):
-        return f"{getattr(source, 'builder_name', None) or 'dataset'}[{split}]", list(source.column_names), _dataset_rows(source)
+        return (
+            f"{getattr(source, 'builder_name', None) or 'dataset'}[{split}]",
+            list(source.column_names),
+            _dataset_rows(source),
+        )
     return "the given list", None, _memory_rows(source)
 
 
@@ -221,7 +260,9 @@ def _dataset_rows(dataset: Dataset) -> Iterator[Row]:
     """Rows of a `Dataset`; class indices become their names."""
     names = {c: f.names for c, f in dataset.features.items() if hasattr(f, "names") and hasattr(f, "int2str")}
     for number, cells in enumerate(dataset, start=1):
-        yield Row(number, {**cells, **{c: n[cells[c]] for c, n in names.items() if cells[c] is not None and cells[c] >= 0}})
+        yield Row(
+            number, {**cells, **{c: n[cells[c]] for c, n in names.items() if cells[c] is not None and cells[c] >= 0}}
+        )
 
 
 def _memory_rows(items: Iterable[Any]) -> Iterator[Row]:
@@ -240,14 +281,22 @@ def _decoded_lines(path: Path, encoding: str) -> Iterator[str]:
     """Lines ended by LF or CRLF only (str.splitlines also breaks at U+2028, NEL …), ends kept; the BOM is dropped."""
     row = 0
     try:
-        with path.open(encoding="utf-8-sig" if encoding.lower().replace("_", "-") == "utf-8" else encoding, newline="\n") as file:
+        with path.open(
+            encoding="utf-8-sig" if encoding.lower().replace("_", "-") == "utf-8" else encoding, newline="\n"
+        ) as file:
             for line in file:
                 row += 1
                 yield line
     except UnicodeDecodeError as error:
         found = _guess_encoding(path)
-        hint = f'; it looks like {found}: set data.encoding = "{found}"' if found else "; set data.encoding, or convert the file to UTF-8"
-        raise DataError(f"is not {encoding} (byte 0x{error.object[error.start]:02x}){hint}", str(path), row + 1) from None
+        hint = (
+            f'; it looks like {found}: set data.encoding = "{found}"'
+            if found
+            else "; set data.encoding, or convert the file to UTF-8"
+        )
+        raise DataError(
+            f"is not {encoding} (byte 0x{error.object[error.start]:02x}){hint}", str(path), row + 1
+        ) from None
     except (OSError, LookupError) as error:
         raise DataError(f"cannot be read: {error}", str(path)) from error
 
@@ -286,7 +335,9 @@ def _delimited(path: Path, encoding: str, delimiter: str, quoting: Literal[0, 3]
                     yield Row(number, {}, f"{len(cells)} cells where the header names {len(header)} columns")
                 number = table.line_num + 1
         except csv.Error as error:
-            raise DataError(f"cannot be read from here on: {error}. Is a quotation mark not closed?", str(path), number) from error
+            raise DataError(
+                f"cannot be read from here on: {error}. Is a quotation mark not closed?", str(path), number
+            ) from error
 
     return header, rows()
 

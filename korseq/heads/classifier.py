@@ -78,20 +78,28 @@ class Classifier(Head):
 
     pooling: Annotated[Pooling | tuple[Pooling, ...], Plug("pooling", many=True)] = (AttentionPooling(),)
     multi_label: bool = False
-    hidden_size: int | None = Field(None, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    hidden_size: int | None = Field(default=None, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
 
     @property
     def metric(self) -> str:
         return "multi_label" if self.multi_label else "classification"
 
     def learn_labels(self, values: Iterable[Any]) -> LabelSet:
-        found = {label for value in values for label in self.canonical(value)} if self.multi_label else set(map(self.canonical, values))
+        found = (
+            {label for value in values for label in self.canonical(value)}
+            if self.multi_label
+            else set(map(self.canonical, values))
+        )
         if not self.multi_label and len(found) < 2:
-            raise ValueError(f"a classifier needs at least two labels, the data has {sorted(found) or 'none'}; check the label column")
+            raise ValueError(
+                f"a classifier needs at least two labels, the data has {sorted(found) or 'none'}; check the label column"
+            )
         if len(found) > 1000:
-            raise ValueError(f"{len(found)} different labels, such as {sorted(found)[:3]}: is this the label column? Numbers need the head Regressor")
+            raise ValueError(
+                f"{len(found)} different labels, such as {sorted(found)[:3]}: is this the label column? Numbers need a Regressor"
+            )
         if not found:
             raise ValueError("no text has a label; check the label column")
         return LabelSet(sorted(found))
@@ -112,10 +120,14 @@ class Classifier(Head):
     def canonical(self, value: Any) -> Any:
         """A label as a string; with `multi_label` a tuple of them."""
         if self.multi_label:
-            several = value.split("|") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+            several = (
+                value.split("|") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+            )
             return tuple(_label(v) for v in several if v is not None and v != "")
         if isinstance(value, list | tuple):
-            raise ValueError(f"{value!r} is a list; set multi_label = true in the head if a text can have several labels")
+            raise ValueError(
+                f"{value!r} is a list; set multi_label = true in the head if a text can have several labels"
+            )
         return _label(value)
 
 
@@ -134,7 +146,11 @@ class ClassifierModule(HeadModule):
         poolings = settings.pooling if isinstance(settings.pooling, tuple) else (settings.pooling,)
         self.pooling = Poolings(poolings, input_size)
         size = self.pooling.output_size
-        self.hidden = nn.Identity() if settings.hidden_size is None else nn.Sequential(nn.Linear(size, settings.hidden_size), nn.ReLU())
+        self.hidden = (
+            nn.Identity()
+            if settings.hidden_size is None
+            else nn.Sequential(nn.Linear(size, settings.hidden_size), nn.ReLU())
+        )
         self.dropout = nn.Dropout(settings.dropout)
         self.output = nn.Linear(settings.hidden_size or size, len(labels))
 
@@ -153,11 +169,14 @@ class ClassifierModule(HeadModule):
         if self.multi_label:
             rows = torch.sigmoid(logits).tolist()
             return [
-                MultiLabelClassification(tuple(n for n, p in zip(names, row, strict=True) if p >= 0.5), tuple(row), self.labels)
+                MultiLabelClassification(
+                    tuple(n for n, p in zip(names, row, strict=True) if p >= 0.5), tuple(row), self.labels
+                )
                 for row in rows
             ]
         probabilities = torch.softmax(logits, dim=1)
         best = probabilities.argmax(dim=1).tolist()
         return [
-            Classification(names[i], row[i], tuple(row), self.labels) for i, row in zip(best, probabilities.tolist(), strict=True)
+            Classification(names[i], row[i], tuple(row), self.labels)
+            for i, row in zip(best, probabilities.tolist(), strict=True)
         ]

@@ -38,7 +38,7 @@ class Regressor(Head):
     """
 
     pooling: Annotated[Pooling | tuple[Pooling, ...], Plug("pooling", many=True)] = (AttentionPooling(),)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     @property
     def metric(self) -> str:
@@ -47,7 +47,9 @@ class Regressor(Head):
     def learn_labels(self, values: Iterable[Any]) -> LabelSet:
         """No labels; but the values must differ."""
         if len({self.canonical(v) for v in values}) < 2:
-            raise ValueError("a regressor needs values that differ, but all texts have the same; check the label column")
+            raise ValueError(
+                "a regressor needs values that differ, but all texts have the same; check the label column"
+            )
         return LabelSet(())
 
     def target(self, value: Any, labels: LabelSet) -> float:
@@ -60,7 +62,9 @@ class Regressor(Head):
         try:
             number = float(value)
         except (TypeError, ValueError):
-            raise ValueError(f"{value!r} is not a number; the head Regressor needs numbers, labels need the head Classifier") from None
+            raise ValueError(
+                f"{value!r} is not a number; the head Regressor needs numbers, labels need the head Classifier"
+            ) from None
         if not math.isfinite(number):
             raise ValueError(f"{value!r} is not a finite number")
         return number

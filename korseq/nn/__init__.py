@@ -4,7 +4,7 @@ Dimension letters, everywhere in korseq: B batch · T source length · S target 
 H width of states coming out · K labels or tags · V vocabulary.
 """
 
-from korseq.nn.embeddings import Embedding, EmbeddingModule, Embeddings, EmbeddingStage
+from korseq.nn.embeddings import Embedding, EmbeddingModule, Embeddings, EmbeddingStage, NGramEmbedding
 from korseq.nn.encoders import GRU, LSTM, RNN, Encoded, Encoder, EncoderModule, SelfAttention, Stack, Transformer
 from korseq.nn.pooling import AttentionPooling, LastPooling, MaxPooling, MeanPooling, Pooling, PoolingModule, Poolings
 
@@ -23,6 +23,7 @@ __all__ = [
     "LastPooling",
     "MaxPooling",
     "MeanPooling",
+    "NGramEmbedding",
     "Pooling",
     "PoolingModule",
     "Poolings",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from korseq.registry import component
 
@@ -20,17 +22,23 @@ class EmbeddingModule(nn.Module, ABC):
     output_size: int
 
     @abstractmethod
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """ids (B, T), mask (B, T) → (B, T, D)."""
+    def forward(self, ids: Tensor, parts: Tensor | None, mask: Tensor) -> Tensor:
+        """ids (B, T) of the vocabulary or, for a feature with parts, rows of `parts` (U, W); mask (B, T) → (B, T, D)."""
 
 
 class EmbeddingStage(ABC):
     """Settings of an embedding stage. `feature` says what of a token it reads, the rest how its vocabulary is made."""
 
+    size: int
     feature: str
     min_count: int
     max_size: int | None
-    vectors: str | None
+    reads_parts: ClassVar[bool] = False
+    """Whether `feature` must be one that has parts."""
+
+    def pretrained_file(self) -> str | None:
+        """A text file of word vectors to begin with."""
+        return None
 
     @abstractmethod
     def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> EmbeddingModule:
@@ -57,14 +65,17 @@ class Embedding(EmbeddingStage):
         freeze: Keep the pretrained vectors as they are.
     """
 
-    size: int = Field(128, ge=1)
+    size: int = Field(default=128, ge=1)
     feature: str = "morpheme"
-    min_count: int = Field(2, ge=1)
-    max_size: int | None = Field(None, ge=5)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    word_dropout: float = Field(0.0, ge=0, lt=1)
+    min_count: int = Field(default=2, ge=1)
+    max_size: int | None = Field(default=None, ge=5)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    word_dropout: float = Field(default=0.0, ge=0, lt=1)
     vectors: str | None = None
     freeze: bool = False
+
+    def pretrained_file(self) -> str | None:
+        return self.vectors
 
     def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> LookupEmbedding:
         return LookupEmbedding(vocabulary_size, self.size, self.dropout, self.word_dropout, pretrained, self.freeze)
@@ -74,27 +85,88 @@ class LookupEmbedding(EmbeddingModule):
     """A table with one row a token; the row of padding stays zero."""
 
     def __init__(
-        self, vocabulary_size: int, size: int, dropout: float, word_dropout: float, pretrained: Tensor | None, freeze: bool
+        self,
+        vocabulary_size: int,
+        size: int,
+        dropout: float,
+        word_dropout: float,
+        pretrained: Tensor | None,
+        freeze: bool,
     ) -> None:
         super().__init__()
         self.output_size = size
         self.word_dropout = word_dropout
-        self.table = nn.Embedding(vocabulary_size, size, padding_idx=0)
-        # Small uniform rows train better here than torch's N(0, 1), whose norm of 11 drowns what the encoder adds.
-        nn.init.uniform_(self.table.weight, -0.1, 0.1)
-        with torch.no_grad():
-            if pretrained is not None:
+        self.table = _table(vocabulary_size, size)
+        if pretrained is not None:
+            with torch.no_grad():
                 self.table.weight.copy_(torch.where(pretrained.isnan(), self.table.weight, pretrained))
-            self.table.weight[0].zero_()
         self.table.weight.requires_grad = not freeze
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, parts: Tensor | None, mask: Tensor) -> Tensor:
         if self.training and self.word_dropout:
             unknown = (torch.rand(ids.shape, device=ids.device) < self.word_dropout) & mask
             ids = ids.masked_fill(unknown, _UNK)
         output: Tensor = self.dropout(self.table(ids))
         return output
+
+
+@component
+class NGramEmbedding(EmbeddingStage):
+    """The mean of the learned vectors of a token's parts, as in fastText (Bojanowski et al. 2017).
+
+    With the default feature, the syllable n-grams of the whitespace word around a morpheme, it sees what a morpheme
+    analyzer loses: spelling, typing errors, missing spaces.
+
+    Args:
+        size: Width D of a vector.
+        feature: What gives the parts.
+        min_count: Rarer parts of the training data are unknown.
+        max_size: At most so many parts, specials included; the most frequent stay.
+        dropout: Share of the vectors' elements that training sets to zero.
+        part_dropout: Share of the parts that training leaves out.
+    """
+
+    reads_parts: ClassVar[bool] = True
+
+    size: int = Field(default=64, ge=1)
+    feature: str = "eojeol_ngrams"
+    min_count: int = Field(default=3, ge=1)
+    max_size: int | None = Field(default=None, ge=5)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    part_dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> PartsEmbedding:
+        return PartsEmbedding(vocabulary_size, self.size, self.dropout, self.part_dropout)
+
+
+class PartsEmbedding(EmbeddingModule):
+    """A table with one row a part; the vectors of distinct keys are made once and then handed to their tokens."""
+
+    def __init__(self, vocabulary_size: int, size: int, dropout: float, part_dropout: float) -> None:
+        super().__init__()
+        self.output_size = size
+        self.part_dropout = part_dropout
+        self.table = _table(vocabulary_size, size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, ids: Tensor, parts: Tensor | None, mask: Tensor) -> Tensor:
+        if parts is None:
+            raise ValueError("the feature has no parts")  # the configuration is checked for this
+        if self.training and self.part_dropout:
+            parts = parts.masked_fill(torch.rand(parts.shape, device=parts.device) < self.part_dropout, 0)
+        vectors = F.embedding_bag(parts, self.table.weight, mode="mean", padding_idx=0)  # (U, D)
+        output: Tensor = self.dropout(F.embedding(ids, vectors))  # (B, T, D)
+        return output
+
+
+def _table(vocabulary_size: int, size: int) -> nn.Embedding:
+    """Small uniform rows: they train better here than torch's N(0, 1), whose norm of 11 drowns what the encoder adds."""
+    table = nn.Embedding(vocabulary_size, size, padding_idx=0)
+    with torch.no_grad():
+        nn.init.uniform_(table.weight, -0.1, 0.1)
+        table.weight[0].zero_()
+    return table
 
 
 class Embeddings(nn.Module):
@@ -111,10 +183,10 @@ class Embeddings(nn.Module):
         self.features = tuple(features)
         self.output_size = sum(stage.output_size for stage in stages)
 
-    def forward(self, ids: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        """ids: feature → (B, T); mask (B, T) → (B, T, D), D the sum of the stages' widths."""
-        parts = [stage(ids[feature], mask) for stage, feature in zip(self.stages, self.features, strict=True)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+    def forward(self, ids: Mapping[str, Tensor], parts: Mapping[str, Tensor], mask: Tensor) -> Tensor:
+        """ids: feature → (B, T); parts: feature → (U, W); mask (B, T) → (B, T, D), D the sum of the stages' widths."""
+        vectors = [stage(ids[f], parts.get(f), mask) for stage, f in zip(self.stages, self.features, strict=True)]
+        return vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=2)
 
 
-COMPONENTS = (Embedding,)
+COMPONENTS = (Embedding, NGramEmbedding)

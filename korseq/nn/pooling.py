@@ -63,7 +63,7 @@ class AttentionPooling(Pooling):
         size: Width of the tanh layer; None for that of the states.
     """
 
-    size: int | None = Field(None, ge=1)
+    size: int | None = Field(default=None, ge=1)
 
     def build(self, input_size: int) -> PoolingModule:
         return _Attention(input_size, self.size or input_size)

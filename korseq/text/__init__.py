@@ -3,7 +3,14 @@
 from korseq.labels import LabelSet
 from korseq.text.alignment import Alignment, Analysis, Span, Token
 from korseq.text.clean import CleanText, clean
-from korseq.text.tokenizers import GivenTokens, KiwiTokenizer, SyllableTokenizer, Tokenizer, UserWord, WhitespaceTokenizer
+from korseq.text.tokenizers import (
+    GivenTokens,
+    KiwiTokenizer,
+    SyllableTokenizer,
+    Tokenizer,
+    UserWord,
+    WhitespaceTokenizer,
+)
 from korseq.text.vocabulary import Vocabulary
 
 __all__ = [

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 _EOJEOL = re.compile(r"\S+")
@@ -75,7 +76,7 @@ class Alignment:
     def __init__(self, text: str, starts: Sequence[int], ends: Sequence[int]) -> None:
         if any(not 0 <= s <= e <= len(text) for s, e in zip(starts, ends, strict=True)):
             raise ValueError("token offsets must lie inside the text")
-        if any(a > b for a, b in zip(starts, starts[1:], strict=False)):
+        if any(a > b for a, b in pairwise(starts)):
             raise ValueError("token starts must not decrease")
         self.text, self.starts, self.ends = text, tuple(starts), tuple(ends)
 

@@ -39,7 +39,7 @@ class Tokenizer(ABC):
         """
 
     @overload
-    def __call__(self, texts: str) -> Analysis: ...
+    def __call__(self, texts: str) -> Analysis: ...  # type: ignore[overload-overlap] # a str is an iterable of str too
     @overload
     def __call__(self, texts: Iterable[str]) -> list[Analysis]: ...
     def __call__(self, texts: str | Iterable[str]) -> Analysis | list[Analysis]:
@@ -82,7 +82,9 @@ class UserWord:
         try:
             lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read the user dictionary ({error}); it must be a UTF-8 text file", str(path)) from error
+            raise DataError(
+                f"cannot read the user dictionary ({error}); it must be a UTF-8 text file", str(path)
+            ) from error
         for row, line in enumerate(lines, start=1):
             if not line.strip() or line.startswith("#"):
                 continue
@@ -118,7 +120,7 @@ class KiwiTokenizer(Tokenizer):
 
     model_type: str | None = None
     typos: str | None = None
-    typo_cost_threshold: float = Field(2.5, gt=0)
+    typo_cost_threshold: float = Field(default=2.5, gt=0)
     integrate_allomorph: bool = True
     default_dictionary: bool = True
     multiword_dictionary: bool = True
@@ -127,9 +129,9 @@ class KiwiTokenizer(Tokenizer):
     split_complex: bool = False
     saisiot: bool | None = None
     oov_handling: str | None = None
-    user_words: tuple[Annotated[UserWord, Section()], ...] = Field((), strict=False)
+    user_words: tuple[Annotated[UserWord, Section()], ...] = Field(default=(), strict=False)
     user_dictionary: str | None = None
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
 
     def stream(self, texts: Iterable[str], max_characters: int | None = None) -> Iterator[Analysis]:
         instance = kiwi(self._options())

@@ -50,7 +50,10 @@ def read_vectors(path: str | Path, vocabulary: Vocabulary) -> NDArray[np.float32
                 if whole:
                     exact.add(id)
     if table is None or np.isnan(table).all():
-        raise DataError("has no vector for any token of the vocabulary; were the vectors trained on another tokenization?", str(path))
+        raise DataError(
+            "has no vector for any token of the vocabulary; were the vectors trained on another tokenization?",
+            str(path),
+        )
     return table
 
 
@@ -59,4 +62,6 @@ def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
         with Path(path).open(encoding="utf-8", newline="\n") as file:
             yield from enumerate(file, start=1)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read as word vectors ({error}); they must be in word2vec's text format, UTF-8", str(path)) from error
+        raise DataError(
+            f"cannot be read as word vectors ({error}); they must be in word2vec's text format, UTF-8", str(path)
+        ) from error

@@ -37,7 +37,9 @@ class Vocabulary:
 
         Ties are ordered by spelling, so that the same data always gives the same ids.
         """
-        kept = sorted((t for t, n in counts.items() if n >= min_count and t not in SPECIALS), key=lambda t: (-counts[t], t))
+        kept = sorted(
+            (t for t, n in counts.items() if n >= min_count and t not in SPECIALS), key=lambda t: (-counts[t], t)
+        )
         return cls(kept if max_size is None else kept[: max(0, max_size - len(SPECIALS))])
 
     def extended(self, other: Vocabulary) -> Vocabulary:

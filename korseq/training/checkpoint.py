@@ -56,7 +56,7 @@ def read_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:
         raise CheckpointError(f"{path}: was written by another version of korseq; start anew with --overwrite")
     if metadata["identity"] != identity:
         raise CheckpointError(
-            f"{path}: belongs to a run with other settings, data or seed; give the same ones to resume, or --overwrite to start anew"
+            f"{path}: belongs to a run with other settings, data or seed; give the same to resume, or --overwrite"
         )
 
     def part(prefix: str) -> dict[str, Tensor]:

@@ -86,7 +86,9 @@ def new_state(model: SequenceModel, settings: Training) -> TrainingState:
     decayed = [p for p in parameters if p.dim() > 1 and id(p) not in tables]
     rest = [p for p in parameters if p.dim() <= 1 or id(p) in tables]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    state = TrainingState(model, torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True))
+    state = TrainingState(
+        model, torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True)
+    )
     if settings.average:
         state.average = snapshot(model)
     return state
@@ -131,7 +133,9 @@ def train(
     """
     per_epoch = steps_per_epoch(len(data), settings, accelerator.num_processes)
     total = settings.epochs * per_epoch
-    evaluations = {round(per_epoch * (i + 1) / settings.evaluations_per_epoch) for i in range(settings.evaluations_per_epoch)}
+    evaluations = {
+        round(per_epoch * (i + 1) / settings.evaluations_per_epoch) for i in range(settings.evaluations_per_epoch)
+    }
     model, optimizer = accelerator.prepare(state.model, state.optimizer)
     model.train()
     while state.step < total and not state.finished:
@@ -186,7 +190,7 @@ def _accumulate(
         synchronised = accelerator.no_sync(model) if i + 1 < len(batches) else nullcontext()
         with synchronised:
             with autocast(accelerator.device, settings.precision):
-                logits = model(batch.ids, batch.mask)
+                logits = model(batch.ids, batch.parts, batch.mask)
             loss, terms = head.loss(logits, batch.targets)
             accelerator.backward(loss / settings.batch_size)
         losses, count = losses + loss.detach(), count + terms

@@ -41,7 +41,11 @@ def f1(true_positives: int, predicted: int, gold: int) -> dict[str, float]:
     """Precision, recall and their harmonic mean; 0 where a denominator is 0."""
     precision = true_positives / predicted if predicted else 0.0
     recall = true_positives / gold if gold else 0.0
-    return {"precision": precision, "recall": recall, "f1": 2 * true_positives / (predicted + gold) if predicted + gold else 0.0}
+    return {
+        "precision": precision,
+        "recall": recall,
+        "f1": 2 * true_positives / (predicted + gold) if predicted + gold else 0.0,
+    }
 
 
 def classification(gold: Sequence[str], predictions: Sequence[Classification]) -> Scores:
@@ -53,7 +57,8 @@ def classification(gold: Sequence[str], predictions: Sequence[Classification]) -
     np.add.at(confusion, ([place[g] for g in gold], [place[a] for a in answers]), 1)
     right, answered, present = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
     per_label = {
-        label: f1(int(right[i]), int(answered[i]), int(present[i])) | {"support": int(present[i])} for label, i in place.items()
+        label: f1(int(right[i]), int(answered[i]), int(present[i])) | {"support": int(present[i])}
+        for label, i in place.items()
     }
     values = {
         "accuracy": float(right.sum() / len(gold)),

@@ -106,5 +106,3 @@ def _interruption() -> Iterator[threading.Event]:
         yield asked
     finally:
         signal.signal(signal.SIGINT, before)
-
-

@@ -31,17 +31,17 @@ class Training:
         checkpoint_every: Steps between two checkpoints of a run that has a folder.
     """
 
-    epochs: int = Field(10, ge=1)
-    batch_size: int = Field(32, ge=1)
-    accumulation: int = Field(1, ge=1)
-    learning_rate: float = Field(2e-3, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
+    epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    accumulation: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup: float = Field(0.05, ge=0, lt=1)
-    clip_norm: float | None = Field(1.0, gt=0)
-    average: float | None = Field(None, gt=0, lt=1)
-    evaluations_per_epoch: int = Field(1, ge=1)
-    patience: int | None = Field(None, ge=1)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    average: float | None = Field(default=None, gt=0, lt=1)
+    evaluations_per_epoch: int = Field(default=1, ge=1)
+    patience: int | None = Field(default=None, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    seed: int = Field(0, ge=0)
-    checkpoint_every: int = Field(1000, ge=1)
+    seed: int = Field(default=0, ge=0)
+    checkpoint_every: int = Field(default=1000, ge=1)

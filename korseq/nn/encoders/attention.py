@@ -27,9 +27,9 @@ class SelfAttention(Encoder):
         dropout: On what is added to the input.
     """
 
-    heads: int = Field(4, ge=1)
-    head_size: int | None = Field(None, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    heads: int = Field(default=4, ge=1)
+    head_size: int | None = Field(default=None, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self, input_size: int) -> SelfAttentionEncoder:
         return SelfAttentionEncoder(input_size, self.heads, self.head_size, self.dropout)
@@ -51,15 +51,15 @@ class Transformer(Encoder):
         dropout: On embeddings with positions, and on what each part adds.
     """
 
-    layers: int = Field(2, ge=1)
-    heads: int = Field(4, ge=1)
-    hidden_size: int | None = Field(None, ge=1)
-    feedforward_size: int | None = Field(None, ge=1)
-    head_size: int | None = Field(None, ge=1)
+    layers: int = Field(default=2, ge=1)
+    heads: int = Field(default=4, ge=1)
+    hidden_size: int | None = Field(default=None, ge=1)
+    feedforward_size: int | None = Field(default=None, ge=1)
+    head_size: int | None = Field(default=None, ge=1)
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
-    max_positions: int = Field(512, ge=1)
+    max_positions: int = Field(default=512, ge=1)
     causal: bool = False
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
 
     def build(self, input_size: int) -> TransformerEncoder:
         return TransformerEncoder(input_size, self)

@@ -23,11 +23,11 @@ class RNN(Encoder):
         dropout: On the output of every layer.
     """
 
-    hidden_size: int = Field(128, ge=1)
-    layers: int = Field(1, ge=1)
+    hidden_size: int = Field(default=128, ge=1)
+    layers: int = Field(default=1, ge=1)
     bidirectional: bool = False
     reverse: bool = False
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self, input_size: int) -> Recurrent:
         return Recurrent(nn.RNN, input_size, self.hidden_size, self.layers, _directions(self), self.dropout)
@@ -37,11 +37,11 @@ class RNN(Encoder):
 class LSTM(Encoder):
     """Long short-term memory. The arguments are those of `RNN`."""
 
-    hidden_size: int = Field(128, ge=1)
-    layers: int = Field(1, ge=1)
+    hidden_size: int = Field(default=128, ge=1)
+    layers: int = Field(default=1, ge=1)
     bidirectional: bool = False
     reverse: bool = False
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self, input_size: int) -> Recurrent:
         return Recurrent(nn.LSTM, input_size, self.hidden_size, self.layers, _directions(self), self.dropout)
@@ -51,11 +51,11 @@ class LSTM(Encoder):
 class GRU(Encoder):
     """Gated recurrent unit. The arguments are those of `RNN`."""
 
-    hidden_size: int = Field(128, ge=1)
-    layers: int = Field(1, ge=1)
+    hidden_size: int = Field(default=128, ge=1)
+    layers: int = Field(default=1, ge=1)
     bidirectional: bool = False
     reverse: bool = False
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self, input_size: int) -> Recurrent:
         return Recurrent(nn.GRU, input_size, self.hidden_size, self.layers, _directions(self), self.dropout)
@@ -97,7 +97,9 @@ class Recurrent(EncoderModule):
         reversal = reversal_of(mask) if any(self.directions) else None
         states = inputs
         for layer in self.layers:
-            read = [self._read(cell, states, mask, reversal if backward else None) for cell, backward in self._pairs(layer)]
+            read = [
+                self._read(cell, states, mask, reversal if backward else None) for cell, backward in self._pairs(layer)
+            ]
             states = self.dropout(torch.cat([s for s, _ in read], dim=2) if len(read) > 1 else read[0][0])
         final = torch.cat([f for _, f in read], dim=1)  # (B, H)
         return Encoded(states, final)
