@@ -40,9 +40,6 @@ def main() -> None:
         app()
     except KorseqError as error:
         _fail(str(error))
-    except BrokenPipeError:  # the reader of a pipe (`| head`) has seen enough
-        sys.stderr.close()
-        sys.exit(0)
 
 
 def _fail(message: str) -> NoReturn:

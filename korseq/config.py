@@ -173,7 +173,7 @@ def _contradictions(config: Config) -> list[str]:
         longest = encoder.longest()
         if longest is not None and longest < config.sequence.max_length:
             mistakes.append(
-                f"sequence.max_length: is {config.sequence.max_length}, but {type(encoder).__name__} has positions for {longest}; "
-                "raise max_positions, lower max_length, or use sinusoidal positions"
+                f"sequence.max_length: is {config.sequence.max_length}, but {type(encoder).__name__} knows {longest} positions; "
+                "raise max_positions or lower max_length"
             )
     return mistakes + config.head.contradictions()

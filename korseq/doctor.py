@@ -55,7 +55,7 @@ def _try_kiwi() -> str:
 def _try_pipeline() -> str:
     examples = [("정말 재미있다", "긍정"), ("너무 지루하다", "부정")] * 4
     pipeline = Pipeline(embedding=Embedding(8), encoder=GRU(8), head=Classifier())
-    pipeline.fit(examples, examples, training=Training(epochs=20, learning_rate=0.02))
+    pipeline.fit(examples, examples, training=Training(epochs=20, learning_rate=0.02), progress=False)
     right = sum(pipeline(text).label == label for text, label in examples[:2])  # type: ignore[attr-defined]
     if right < 2:
         raise RuntimeError("a tiny pipeline did not learn two sentences by heart")

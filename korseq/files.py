@@ -26,13 +26,15 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+        for path in staged:
+            path.replace(path.with_name(path.name.removesuffix(_STAGED)))
     except BaseException:
         for path in staged:
             path.unlink(missing_ok=True)
         raise
-    for path in staged:
-        path.replace(path.with_name(path.name.removesuffix(_STAGED)))
     if hasattr(os, "O_DIRECTORY"):  # so that the renames too survive a power loss; Windows has no such thing
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

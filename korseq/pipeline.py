@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from korseq.card import training_card
 from korseq.config import Config, build_config, read_config, to_toml
 from korseq.data.encoded import EncodedData, SequenceOptions, analyses_of, analyze, count_symbols, encode
-from korseq.data.readers import DataSettings, Source, name_of, read
+from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
 from korseq.data.splits import stratified_split
 from korseq.errors import CheckpointError, ConfigError, DataError, KorseqError
 from korseq.heads.base import Head, Prediction
@@ -114,6 +114,7 @@ class Pipeline:
         start: Pipeline | str | Path | None = None,
         out: str | Path | None = None,
         resume: bool = False,
+        progress: bool = True,
     ) -> Outcome:
         """Train; the pipeline then holds the weights that did best on dev.
 
@@ -126,6 +127,7 @@ class Pipeline:
                 vocabulary grows by the new data's words, and labels that are new get new outputs.
             out: Folder for the trained pipeline, checkpoints and metrics; None to keep everything in memory.
             resume: Continue the broken run in `out`.
+            progress: Show bars and dev scores on stderr.
 
         Raises:
             DataError: If the data cannot be used.
@@ -143,7 +145,7 @@ class Pipeline:
         labels = _labels(config, train_rows, known)
         targets, dev_targets = (_targets(config, rows, labels) for rows in (train_rows, dev_rows))
         limit = config.sequence.max_characters
-        analyzed, dev_analyzed = (analyze(rows, config.tokenizer, limit) for rows in (train_rows, dev_rows))
+        analyzed, dev_analyzed = (analyze(rows, config.tokenizer, limit, progress) for rows in (train_rows, dev_rows))
         vocabularies = _vocabularies(
             config, train_rows, analyzed, origin._require_fitted().vocabularies if origin else {}
         )
@@ -164,7 +166,7 @@ class Pipeline:
 
         folder = Path(out) if out else None
         identity = _identity(config, vocabularies, encoded, dev_encoded, origin)
-        outcome = run(model, encoded, config.training, evaluate, folder, resume, identity)
+        outcome = run(model, encoded, config.training, evaluate, folder, resume, identity, progress)
         self.config = config
         model.to(device).eval()
         card = training_card(
@@ -182,9 +184,9 @@ class Pipeline:
 
     @staticmethod
     def _rows(config: Config, train: Source, dev: Source | None) -> tuple[Dataset, Dataset]:
-        rows = read(train, config.data, "train")
+        rows = _read(train, config.data, "train")
         if dev is not None:
-            return rows, read(dev, config.data, "dev")
+            return rows, _read(dev, config.data, "dev")
         larger, smaller = stratified_split(
             [str(v) for v in rows["label"]], config.data.dev_fraction, config.data.split_seed
         )
@@ -228,7 +230,7 @@ class Pipeline:
         """
         fitted = self._require_fitted()
         config = replace(self.config, data=data or self.config.data)
-        rows = read(source, config.data, "test")
+        rows = _read(source, config.data, "test")
         _targets(config, rows, fitted.labels)  # refuses labels that could never be answered
         analyzed = analyze(rows, config.tokenizer, config.sequence.max_characters)
         encoded = encode(analyses_of(rows["text"], analyzed), fitted.vocabularies, config.sequence)
@@ -305,10 +307,21 @@ class Pipeline:
 
     def __repr__(self) -> str:
         state = "trained" if self._fitted else "untrained"
-        return f"Pipeline({state}, {self.config.tokenizer!r}, {self.config.embedding!r}, {self.config.encoder!r}, {self.config.head!r})"
+        stages = (self.config.tokenizer, self.config.embedding, self.config.encoder, self.config.head)
+        return f"Pipeline({state}, {', '.join(map(repr, stages))})"
 
 
 # Steps of `fit` -------------------------------------------------------------------------------------------------------
+
+
+def _read(source: Source, options: DataSettings, split: str) -> Dataset:
+    """The rows of a labelled source; says how many were left out, if `on_error` allows it."""
+    rows = read(source, options, split)
+    skipped = skipped_rows(rows)
+    if skipped:
+        were = "row was" if skipped == 1 else "rows were"
+        warnings.warn(f"{name_of(rows)}: {skipped:,} {were} left out (data.on_error = skip)", stacklevel=3)
+    return rows
 
 
 def _labels(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet:

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from korseq.errors import did_you_mean
+from korseq.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 
@@ -47,10 +47,22 @@ def component(cls: type[T]) -> type[T]:
 
 @cache
 def components(kind: str) -> dict[str, type]:
-    """All components of a kind by name: korseq's own, then those that installed packages add."""
+    """All components of a kind by name: korseq's own, then those that installed packages add.
+
+    Raises:
+        ConfigError: If a package's entry cannot be loaded, is no component, or has a name that is taken.
+    """
     table = {cls.__name__: cls for cls in import_module(ROOMS[kind]).COMPONENTS}
     for entry in entry_points(group=f"korseq.{kind}"):
-        table[entry.name] = entry.load()
+        place = f"the entry point {entry.name} = {entry.value} in the group korseq.{kind}"
+        try:
+            cls = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"{place} cannot be loaded ({error}); update or remove its package") from error
+        if not getattr(cls, "is_component", False):
+            raise ConfigError(f"{place} is no component: its class needs the decorator korseq.registry.component")
+        if table.setdefault(cls.__name__, cls) is not cls:
+            raise ConfigError(f"{place} has the name of another component; only one of them can be meant by it")
     return table
 
 
@@ -75,7 +87,7 @@ def _rewritten(error: ValidationError, title: str, valid: list[str]) -> Validati
             kind = PydanticCustomError(
                 "unknown_key", "unknown key{hint}", {"hint": did_you_mean(str(line["loc"][0]), valid)}
             )
-        elif kind == "missing_argument":
+        elif kind in ("missing", "missing_argument"):
             kind = PydanticCustomError("missing_key", "missing; it has no default")
         else:
             kind = PydanticCustomError("wrong_value", "{message}", {"message": line["msg"]})
@@ -98,10 +110,16 @@ class Plug:
         one = core_schema.no_info_plain_validator_function(self._one)
         if not self.many:
             return one
-        several = core_schema.tuple_variable_schema(one, min_length=1, strict=False)
         return core_schema.no_info_before_validator_function(
-            lambda v: v if isinstance(v, list | tuple) else (v,), several
+            self._several, core_schema.tuple_variable_schema(one, strict=False)
         )
+
+    def _several(self, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            if not value:  # not by a least length of the tuple: it would also count each item that is wrong
+                raise PydanticCustomError("none_given", "expected at least one")
+            return value
+        return (value,)
 
     def _one(self, value: Any) -> Any:
         if isinstance(value, self.base):

@@ -91,7 +91,9 @@ def prediction_batches(data: EncodedData, tokens: int) -> Iterator[Batch]:
     start = 0
     while start < len(order):
         # The longest of the batch is its last, so its size is found by growing it until size * longest exceeds the budget.
-        padded = lengths[start:] * np.arange(1, len(order) - start + 1)
+        # Its first is the shortest, which bounds the size: looking further would take quadratic time.
+        candidates = lengths[start : start + tokens // int(lengths[start])]
+        padded = candidates * np.arange(1, len(candidates) + 1)
         size = max(1, int(np.searchsorted(padded, tokens, side="right")))
         yield collate(data, order[start : start + size])
         start += size

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from pydantic import Field
 
 from korseq.registry import settings
 from korseq.text.alignment import Analysis
-from korseq.text.features import FEATURES, Feature
+from korseq.text.features import FEATURES, Feature, PartsTable
 from korseq.text.tokenizers import Tokenizer
 from korseq.text.vocabulary import BOS, EOS, SPECIALS, UNK, Vocabulary
 
@@ -50,7 +52,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("KORSEQ_CACHE") or Path.home() / ".cache" / "korseq")
 
 
-def analyze(dataset: Dataset, tokenizer: Tokenizer, max_characters: int | None = None) -> Dataset:
+def analyze(
+    dataset: Dataset, tokenizer: Tokenizer, max_characters: int | None = None, progress: bool = True
+) -> Dataset:
     """Tokenize the column `text`, or take the result from the cache.
 
     The cache knows a result by the texts and the tokenizer's fingerprint: equal input is never tokenized twice, whatever
@@ -74,17 +78,33 @@ def analyze(dataset: Dataset, tokenizer: Tokenizer, max_characters: int | None =
         found = list(tokenizer.stream(batch["text"], max_characters))
         return {name: [getattr(a, name) for a in found] for name in ("forms", "tags", "starts", "ends")}
 
-    return dataset.select_columns(["text"]).map(
-        columns,
-        batched=True,
-        batch_size=_ROWS_AT_A_TIME,
-        remove_columns=["text"],
-        features=datasets.Features(forms=strings, tags=strings, starts=numbers, ends=numbers),
-        cache_file_name=str(folder / f"{key}.arrow"),
-        load_from_cache_file=True,
-        new_fingerprint=key,
-        desc="tokenizing",
-    )
+    with _progress_bars(progress and len(dataset) > _ROWS_AT_A_TIME):
+        return dataset.select_columns(["text"]).map(
+            columns,
+            batched=True,
+            batch_size=_ROWS_AT_A_TIME,
+            remove_columns=["text"],
+            features=datasets.Features(forms=strings, tags=strings, starts=numbers, ends=numbers),
+            cache_file_name=str(folder / f"{key}.arrow"),
+            load_from_cache_file=True,
+            new_fingerprint=key,
+            desc="tokenizing",
+        )
+
+
+@contextmanager
+def _progress_bars(wanted: bool) -> Iterator[None]:
+    """`datasets` shows bars for everything or nothing, process-wide; leave its setting as it was."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    before = are_progress_bars_disabled()
+    if not wanted:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()
 
 
 def analyses_of(texts: Iterable[str], analyzed: Dataset) -> Iterator[Analysis]:
@@ -150,27 +170,22 @@ class EncodedData:
         return np.diff(self.offsets)
 
 
-class _PartTable:
-    """Rows of parts, filled as new keys come."""
+class _Rows:
+    """Rows of parts: every distinct key gets the next one."""
 
-    def __init__(self, parts: Callable[[str], list[str]], vocabulary: Vocabulary) -> None:
-        self.parts, self.vocabulary = parts, vocabulary
+    def __init__(self) -> None:
         self.rows: dict[str, int] = {}
-        self.ids: list[int] = list(range(len(SPECIALS)))
-        self.offsets: list[int] = list(range(len(SPECIALS) + 1))
 
-    def look_up(self, keys: Sequence[str]) -> list[int]:
+    def ids(self, keys: Sequence[str]) -> list[int]:
         """One row a key."""
         rows = self.rows
-        for key in keys:
-            if key not in rows:
-                rows[key] = len(self.offsets) - 1
-                self.ids.extend(self.vocabulary.ids(self.parts(key)))
-                self.offsets.append(len(self.ids))
-        return [rows[key] for key in keys]
+        return [rows.setdefault(key, len(rows) + len(SPECIALS)) for key in keys]
 
-    def finished(self) -> Parts:
-        return Parts(np.asarray(self.ids, dtype=np.int32), np.asarray(self.offsets, dtype=np.int64))
+    def parts(self, table: PartsTable) -> Parts:
+        """The parts of all keys so far, after the rows of the specials."""
+        ids, offsets = table.look_up(list(self.rows)) if self.rows else (np.empty(0, np.int32), np.zeros(1, np.int64))
+        specials = np.arange(len(SPECIALS), dtype=np.int32)
+        return Parts(np.concatenate([specials, ids]), np.concatenate([specials, offsets + len(SPECIALS)]))
 
 
 def encode(
@@ -180,8 +195,8 @@ def encode(
     targets: NDArray[Any] | None = None,
 ) -> EncodedData:
     """Look symbols up. An empty text reads as one `<unk>`, so that every sequence has at least one token."""
-    tables = {f: _PartTable(parts, v) for f, v in vocabularies.items() if (parts := FEATURES[f].parts)}
-    look_up = {f: tables[f].look_up if f in tables else v.ids for f, v in vocabularies.items()}
+    rows = {feature: _Rows() for feature in vocabularies if FEATURES[feature].parts}
+    look_up = {f: rows[f].ids if f in rows else v.ids for f, v in vocabularies.items()}
     ids: dict[str, list[int]] = {feature: [] for feature in vocabularies}
     lengths: list[int] = []
     truncated = 0
@@ -195,4 +210,14 @@ def encode(
             ids[feature].extend([BOS, *sequence, EOS] if options.add_bos_eos else sequence)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
     arrays = {f: np.asarray(v, dtype=np.int32) for f, v in ids.items()}
-    return EncodedData(arrays, offsets, {f: table.finished() for f, table in tables.items()}, targets, truncated)
+    parts = {f: found.parts(_parts_table(f, vocabularies[f])) for f, found in rows.items()}
+    return EncodedData(arrays, offsets, parts, targets, truncated)
+
+
+@lru_cache(maxsize=8)
+def _parts_table(feature: str, vocabulary: Vocabulary) -> PartsTable:
+    """Built once for a vocabulary, which is compared by its contents."""
+    make = FEATURES[feature].table
+    if make is None:
+        raise ValueError(f"the feature '{feature}' has no parts")
+    return make(vocabulary)

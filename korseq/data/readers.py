@@ -7,10 +7,12 @@ a function here and its line in `FORMATS`.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -115,7 +117,8 @@ def read(source: Source, options: DataSettings, split: str = "train", labelled: 
     first = next(rows, None)
     if first is None:
         raise DataError("there are no rows", name)
-    columns = columns or [str(c) for c in first.cells]
+    if not columns:  # not one row has cells
+        raise DataError(_describe([first, *rows]), name, first.number)
     text = _column(name, columns, options.text, TEXT_NAMES, "text")
     label = _column(name, columns, options.label, LABEL_NAMES, "label") if labelled else None
     problems: list[Row] = []
@@ -128,11 +131,11 @@ def read(source: Source, options: DataSettings, split: str = "train", labelled: 
         kept["text"].append(_as_text(row.cells[text]))
         kept["row"].append(row.number)
         if label is not None:
-            kept["label"].append(row.cells[label])
+            kept["label"].append(_storable(row.cells[label]))
     if problems and options.on_error == "stop":
         raise DataError(_describe(problems), name, problems[0].number)
     if not kept["text"]:
-        raise DataError(f"none of the {len(problems)} rows can be used; {_describe(problems)}", name)
+        raise DataError(f"not one row can be used: {_describe(problems)}", name, problems[0].number)
     return _dataset(kept, name, len(problems))
 
 
@@ -157,7 +160,7 @@ def _dataset(columns: dict[str, list[Any]], name: str, skipped: int) -> Dataset:
         )
         if labels is not None:
             table = table.append_column("label", pa.array(labels))
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         # Labels of mixed types, such as 1 and "긍정": keep them as the strings that a person would see.
         table = table.append_column("label", pa.array([None if v is None else str(v) for v in labels or []]))
     return datasets.Dataset(table, info=datasets.DatasetInfo(description=f"{name}\n{skipped}"))
@@ -188,9 +191,15 @@ def _problem(row: Row, text: str, label: str | None) -> str | None:
         return f"no value in the column '{text}'"
     if not isinstance(row.cells[text], str | list | tuple):
         return f"the column '{text}' holds {row.cells[text]!r}, which is not text"
-    if label is not None and row.cells.get(label) in (None, ""):
+    if label is not None and _is_missing(row.cells.get(label)):
         return f"no value in the column '{label}'"
     return None
+
+
+def _is_missing(value: Any) -> bool:
+    return (
+        value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, float) and isnan(value))
+    )
 
 
 def _describe(problems: Sequence[Row]) -> str:
@@ -202,40 +211,71 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _as_text(cell: str | Sequence[str]) -> str:
-    """The cell as one valid string; lone surrogates, which no file format can hold, become U+FFFD one for one."""
-    text = cell if isinstance(cell, str) else " ".join(map(str, cell))
+    """The cell as one valid string."""
+    return _valid(cell if isinstance(cell, str) else " ".join(map(str, cell)))
+
+
+def _valid(text: str) -> str:
+    """The text, where lone surrogates, which no file format can hold, become U+FFFD one for one."""
     return _SURROGATE.sub("\ufffd", text)
+
+
+def _storable(label: Any) -> Any:
+    """A label, or a list of them, with valid strings."""
+    if isinstance(label, list | tuple):
+        return [_storable(one) for one in label]
+    return _valid(label) if isinstance(label, str) else label
 
 
 # Sources ------------------------------------------------------------------------------------------------------------
 
 
-def _open(source: Source, options: DataSettings, split: str) -> tuple[str, list[str] | None, Iterator[Row]]:
-    """Name of the source, its columns if they are known before the first row, and its rows."""
+def _open(source: Source, options: DataSettings, split: str) -> tuple[str, list[str], Iterator[Row]]:
+    """Name of the source, its columns (none if no row has any), and its rows."""
     if isinstance(source, str | Path):
         path = Path(source)
-        if path.is_file():
+        if _is_file(path):
             reader = FORMATS.get(path.suffix.lower())
             if reader is None:
                 raise DataError(f"no reader for '{path.suffix}' files; there are: {', '.join(FORMATS)}", str(source))
             columns, rows = reader(path, options.encoding)
             return str(source), columns, rows
-        if path.is_dir() or path.suffix.lower() in FORMATS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
-            raise DataError("there is no such file", str(source))
-        source = _from_hub(str(source), options.subset, split)
+        if isinstance(source, Path) or path.suffix.lower() in FORMATS or not _HUB_NAME.fullmatch(source):
+            raise DataError("there is no such file", str(source)[:200])
+        if path.is_dir():
+            raise DataError("is a folder; name a file in it", source)
+        dataset = _from_hub(source, options.subset, split)
+        return f"{source}[{split}]", dataset.column_names, _dataset_rows(dataset)
     if hasattr(source, "column_names"):
-        return (
-            f"{getattr(source, 'builder_name', None) or 'dataset'}[{split}]",
-            list(source.column_names),
-            _dataset_rows(source),
-        )
-    return "the given list", None, _memory_rows(source)
+        dataset = _split_of(source, "the given datasets", split) if isinstance(source, Mapping) else source
+        name = f"{getattr(dataset, 'builder_name', None) or 'dataset'}[{split}]"
+        if dataset.column_names:
+            return name, dataset.column_names, _dataset_rows(dataset)
+        found = list(_dataset_rows(dataset))  # a streamed dataset may learn its columns only from its rows
+        return name, _columns_of(found), iter(found)
+    found = list(_memory_rows(source))
+    return "the given list", _columns_of(found), iter(found)
+
+
+# A dataset's name on the hub, with or without its owner's.
+_HUB_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long to be a path
+        return False
+
+
+def _columns_of(rows: Iterable[Row]) -> list[str]:
+    """All columns that any row has, in the order in which they come."""
+    return list(dict.fromkeys(key for row in rows for key in row.cells))
 
 
 def _from_hub(name: str, subset: str | None, split: str) -> Dataset:
     import datasets
 
-    wanted = {"dev": ("validation", "dev", "valid"), "test": ("test",)}.get(split, ("train",))
     try:
         try:
             splits = datasets.load_dataset(name, subset)
@@ -250,6 +290,11 @@ def _from_hub(name: str, subset: str | None, split: str) -> Dataset:
             "Check the path or the name; a dataset with several configurations needs data.subset",
             name,
         ) from error
+    return _split_of(splits, name, split)
+
+
+def _split_of(splits: Mapping[str, Dataset], name: str, split: str) -> Dataset:
+    wanted = {"dev": ("validation", "dev", "valid"), "test": ("test",)}.get(split, ("train",))
     for candidate in wanted:
         if candidate in splits:
             return splits[candidate]
@@ -257,12 +302,13 @@ def _from_hub(name: str, subset: str | None, split: str) -> Dataset:
 
 
 def _dataset_rows(dataset: Dataset) -> Iterator[Row]:
-    """Rows of a `Dataset`; class indices become their names."""
-    names = {c: f.names for c, f in dataset.features.items() if hasattr(f, "names") and hasattr(f, "int2str")}
+    """Rows of a `Dataset`; class indices become their names, and -1, which stands for a class not told, None."""
+    names = {c: f.names for c, f in (dataset.features or {}).items() if hasattr(f, "names") and hasattr(f, "int2str")}
     for number, cells in enumerate(dataset, start=1):
-        yield Row(
-            number, {**cells, **{c: n[cells[c]] for c, n in names.items() if cells[c] is not None and cells[c] >= 0}}
-        )
+        for column, of_class in names.items():
+            index = cells[column]
+            cells[column] = of_class[index] if index is not None and index >= 0 else None
+        yield Row(number, cells)
 
 
 def _memory_rows(items: Iterable[Any]) -> Iterator[Row]:
@@ -274,97 +320,121 @@ def _memory_rows(items: Iterable[Any]) -> Iterator[Row]:
         elif isinstance(item, Sequence) and len(item) == 2:
             yield Row(number, {"text": item[0], "label": item[1]})
         else:
-            yield Row(number, {"text": None}, f"expected (text, label), a mapping or a string, got {item!r:.80}")
+            yield Row(number, {}, f"expected (text, label), a mapping or a string, got {item!r:.80}")
 
 
 def _decoded_lines(path: Path, encoding: str) -> Iterator[str]:
     """Lines ended by LF or CRLF only (str.splitlines also breaks at U+2028, NEL …), ends kept; the BOM is dropped."""
-    row = 0
     try:
-        with path.open(
-            encoding="utf-8-sig" if encoding.lower().replace("_", "-") == "utf-8" else encoding, newline="\n"
-        ) as file:
-            for line in file:
-                row += 1
-                yield line
-    except UnicodeDecodeError as error:
-        found = _guess_encoding(path)
-        hint = (
-            f'; it looks like {found}: set data.encoding = "{found}"'
-            if found
-            else "; set data.encoding, or convert the file to UTF-8"
-        )
-        raise DataError(
-            f"is not {encoding} (byte 0x{error.object[error.start]:02x}){hint}", str(path), row + 1
-        ) from None
+        if codecs.lookup(encoding).name == "utf-8":
+            encoding = "utf-8-sig"
+        with path.open(encoding=encoding, newline="\n") as file:
+            yield from file
+    except UnicodeError:
+        raise _undecodable(path, encoding) from None
     except (OSError, LookupError) as error:
         raise DataError(f"cannot be read: {error}", str(path)) from error
 
 
-def _guess_encoding(path: Path) -> str | None:
-    with path.open("rb") as file:
-        head = file.read(1 << 16)
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16"
+def _undecodable(path: Path, encoding: str) -> DataError:
+    """What is wrong with a file that is not in an encoding; decoded in one piece, so that the row is exact."""
+    content = path.read_bytes()
+    name = encoding.removesuffix("-sig")
     try:
-        return "cp949" if re.search("[가-힣]", head[: head.rfind(b"\n") + 1 or None].decode("cp949")) else None
+        content.decode(encoding)
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode(encoding, "ignore")
+        found = _guess_encoding(content, before)
+        remedy = (
+            f'it looks like {found}: set data.encoding = "{found}"' if found else "set data.encoding, or mend the file"
+        )
+        problem = f"is not {name} (byte 0x{content[error.start]:02x}); {remedy}"
+        return DataError(problem, str(path), before.count("\n") + 1)
+    except UnicodeError as error:  # a codec's own: UTF-16 without a byte order mark
+        return DataError(f"is not {name} ({error}); set data.encoding", str(path))
+    return DataError(f"is not {name}; set data.encoding", str(path))
+
+
+_HANGUL = re.compile("[가-힣]")
+
+
+def _guess_encoding(content: bytes, before: str) -> str | None:
+    """The encoding a file may have, where a part of it, `before`, could be decoded in another."""
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    if _HANGUL.search(before):  # it is in the other encoding, but damaged
+        return None
+    try:
+        return "cp949" if _HANGUL.search(content.decode("cp949")) else None
     except UnicodeDecodeError:
         return None
 
 
-def _delimited(path: Path, encoding: str, delimiter: str, quoting: Literal[0, 3]) -> tuple[list[str], Iterator[Row]]:
-    lines = _decoded_lines(path, encoding)
-    csv.field_size_limit(1 << 30)  # the default of 128 KiB refuses long documents
-    table = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=quoting == csv.QUOTE_MINIMAL)
-    try:
-        header = [name.strip() for name in next(table, [])]
-    except csv.Error as error:
-        raise DataError(f"cannot be read: {error}", str(path), 1) from error
+# Row number (as an editor counts lines) and cells; none for a blank line, which is no row.
+_Cells: TypeAlias = Iterator[tuple[int, list[str]]]
+
+
+def _table(path: Path, cells: _Cells) -> tuple[list[str], Iterator[Row]]:
+    """Columns and rows of a file whose first line names the columns."""
+    first, header = next(((number, [c.strip() for c in names]) for number, names in cells if names), (1, []))
     if not header:
         raise DataError("the file is empty; the first line must name the columns", str(path))
     if len(set(header)) != len(header):
-        raise DataError(f"a column name stands twice in the header: {', '.join(header)}", str(path), 1)
+        raise DataError(f"a column name stands twice in the header: {', '.join(header)}", str(path), first)
 
     def rows() -> Iterator[Row]:
-        number = table.line_num + 1
-        try:
-            for cells in table:
-                if len(cells) == len(header):
-                    yield Row(number, dict(zip(header, cells, strict=True)))
-                elif cells:  # a blank line is no row
-                    yield Row(number, {}, f"{len(cells)} cells where the header names {len(header)} columns")
-                number = table.line_num + 1
-        except csv.Error as error:
-            raise DataError(
-                f"cannot be read from here on: {error}. Is a quotation mark not closed?", str(path), number
-            ) from error
+        for number, values in cells:
+            if len(values) == len(header):
+                yield Row(number, dict(zip(header, values, strict=True)))
+            elif values:
+                yield Row(number, {}, f"{len(values)} cells where the header names {len(header)} columns")
 
     return header, rows()
 
 
 def _csv(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
-    return _delimited(path, encoding, ",", csv.QUOTE_MINIMAL)
+    def cells() -> _Cells:
+        csv.field_size_limit(1 << 30)  # the default of 128 KiB refuses long documents
+        reader = csv.reader(_decoded_lines(path, encoding), strict=True)
+        number = 1
+        try:
+            for values in reader:
+                yield number, values
+                number = reader.line_num + 1
+        except csv.Error as error:
+            problem = (
+                "a carriage return stands in a cell without quotation marks"
+                if "new-line character" in str(error)
+                else f"{error}. Is a quotation mark not closed, or not doubled?"
+            )
+            raise DataError(f"cannot be read from here on: {problem}", str(path), number) from error
+
+    return _table(path, cells())
 
 
 def _tsv(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
-    return _delimited(path, encoding, "\t", csv.QUOTE_NONE)
+    def cells() -> _Cells:
+        for number, line in enumerate(_decoded_lines(path, encoding), start=1):
+            content = line.removesuffix("\n").removesuffix("\r")
+            yield number, content.split("\t") if content else []
+
+    return _table(path, cells())
 
 
-def _json_lines(path: Path, encoding: str) -> tuple[list[str] | None, Iterator[Row]]:
+def _json_lines(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
     def rows() -> Iterator[Row]:
         for number, line in enumerate(_decoded_lines(path, encoding), start=1):
             if not line.strip():
                 continue
             try:
                 cells = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 yield Row(number, {}, f"is not JSON ({error})")
                 continue
             yield Row(number, cells) if isinstance(cells, dict) else Row(number, {}, "is not a JSON object")
 
     found = list(rows())
-    columns = list(dict.fromkeys(key for row in found for key in row.cells))
-    return columns or None, iter(found)
+    return _columns_of(found), iter(found)
 
 
 def _parquet(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
@@ -386,7 +456,7 @@ def _parquet(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
     return list(file.schema_arrow.names), rows()
 
 
-FORMATS: dict[str, Callable[[Path, str], tuple[list[str] | None, Iterator[Row]]]] = {
+FORMATS: dict[str, Callable[[Path, str], tuple[list[str], Iterator[Row]]]] = {
     ".csv": _csv,
     ".tsv": _tsv,
     ".txt": _tsv,

@@ -31,5 +31,5 @@ def stratified_split(labels: Sequence[Hashable], fraction: float, seed: int) -> 
     if not smaller:  # tiny or all-distinct data, numbers above all: split without regard to labels
         everything = list(range(len(labels)))
         random_order.shuffle(everything)
-        smaller.update(everything[: max(1, round(len(labels) * fraction))])
+        smaller.update(everything[: min(max(1, round(len(labels) * fraction)), len(labels) - 1)])
     return [i for i in range(len(labels)) if i not in smaller], sorted(smaller)

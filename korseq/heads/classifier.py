@@ -123,7 +123,7 @@ class Classifier(Head):
             several = (
                 value.split("|") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
             )
-            return tuple(_label(v) for v in several if v is not None and v != "")
+            return tuple(_label(v) for v in several if not _is_empty(v))
         if isinstance(value, list | tuple):
             raise ValueError(
                 f"{value!r} is a list; set multi_label = true in the head if a text can have several labels"
@@ -131,8 +131,13 @@ class Classifier(Head):
         return _label(value)
 
 
+def _is_empty(value: Any) -> bool:
+    """None, NaN (as pandas writes an empty cell), or nothing but spaces."""
+    return value is None or value != value or str(value).strip() == ""
+
+
 def _label(value: Any) -> str:
-    if value is None or value == "" or value != value:
+    if _is_empty(value):
         raise ValueError("the label is empty")
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
@@ -149,13 +154,13 @@ class ClassifierModule(HeadModule):
         self.hidden = (
             nn.Identity()
             if settings.hidden_size is None
-            else nn.Sequential(nn.Linear(size, settings.hidden_size), nn.ReLU())
+            else nn.Sequential(nn.Linear(size, settings.hidden_size), nn.ReLU(), nn.Dropout(settings.dropout))
         )
         self.dropout = nn.Dropout(settings.dropout)
         self.output = nn.Linear(settings.hidden_size or size, len(labels))
 
     def forward(self, encoded: Encoded, mask: Tensor) -> Tensor:
-        logits: Tensor = self.output(self.dropout(self.hidden(self.dropout(self.pooling(encoded, mask)))))
+        logits: Tensor = self.output(self.hidden(self.dropout(self.pooling(encoded, mask))))
         return logits.float()  # (B, K)
 
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from korseq.labels import LabelSet
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
 from korseq.registry import Plug, component
+
+_LARGEST = torch.finfo(torch.float32).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,8 @@ class Regressor(Head):
         return "regression"
 
     def learn_labels(self, values: Iterable[Any]) -> LabelSet:
-        """No labels; but the values must differ."""
-        if len({self.canonical(v) for v in values}) < 2:
+        """No labels; but the values must differ, and by more than is lost when the model reads them as float32."""
+        if len({float(np.float32(self.canonical(v))) for v in values}) < 2:
             raise ValueError(
                 "a regressor needs values that differ, but all texts have the same; check the label column"
             )
@@ -65,8 +67,8 @@ class Regressor(Head):
             raise ValueError(
                 f"{value!r} is not a number; the head Regressor needs numbers, labels need the head Classifier"
             ) from None
-        if not math.isfinite(number):
-            raise ValueError(f"{value!r} is not a finite number")
+        if not abs(number) <= _LARGEST:  # NaN is not either
+            raise ValueError(f"{value!r} is not a finite number (of at most {_LARGEST:.1e})")
         return number
 
 
@@ -86,8 +88,8 @@ class RegressorModule(HeadModule):
         self.register_buffer("deviation", torch.ones(()))
 
     def prepare(self, targets: Tensor) -> None:
-        self.mean.copy_(targets.mean())
-        self.deviation.copy_(targets.std())
+        self.mean.copy_(targets.double().mean())  # squares of large float32 numbers would be infinite
+        self.deviation.copy_(targets.double().std())
 
     def forward(self, encoded: Encoded, mask: Tensor) -> Tensor:
         logits: Tensor = self.output(self.dropout(self.pooling(encoded, mask)))
@@ -98,4 +100,5 @@ class RegressorModule(HeadModule):
         return ((logits - (targets - self.mean) / self.deviation) ** 2).sum(), len(targets)
 
     def predictions(self, logits: Tensor) -> Sequence[Regression]:
-        return [Regression(value) for value in (logits * self.deviation + self.mean).tolist()]
+        deviation, mean = self.deviation.item(), self.mean.item()  # the logits may be on another device than the head
+        return [Regression(value * deviation + mean) for value in logits.tolist()]

@@ -84,8 +84,8 @@ class _Mean(PoolingModule):
         self.output_size = input_size
 
     def forward(self, encoded: Encoded, mask: Tensor) -> Tensor:
-        total = encoded.states.masked_fill(~mask.unsqueeze(2), 0).sum(dim=1)  # (B, H)
-        return total / lengths_of(mask).unsqueeze(1).to(total.dtype)
+        weights = mask / lengths_of(mask).unsqueeze(1)  # (B, T)
+        return torch.bmm(weights.to(encoded.states.dtype).unsqueeze(1), encoded.states).squeeze(1)  # (B, H)
 
 
 class _Max(PoolingModule):

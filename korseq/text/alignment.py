@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,13 +103,11 @@ class Alignment:
 
         A token without length at `end` is not inside, one at `start` is; an empty range holds only those at `start`.
         """
-        first = bisect_right(self._furthest_ends, start - 1) if start else 0
+        stop = max(end, start + 1)  # a token without length at `start` is inside even an empty range
         found = []
-        for i in range(first, len(self.starts)):
+        for i in range(bisect_left(self._furthest_ends, start), bisect_left(self.starts, stop)):
             s, e = self.starts[i], self.ends[i]
-            if s >= max(end, start + 1):
-                break
-            if (start <= s < max(end, start + 1)) if s == e else (s < end and e > start):
+            if s >= start if s == e else s < end and e > start and start < end:
                 found.append(i)
         return tuple(found)
 

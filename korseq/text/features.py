@@ -9,11 +9,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from korseq.text.alignment import Analysis
 from korseq.text.clean import clean
+from korseq.text.ngrams import NGramTable, ngrams
+from korseq.text.vocabulary import Vocabulary
 
 _WORD = re.compile(r"\S+")
+
+
+class PartsTable(Protocol):
+    """Looks up the parts of keys."""
+
+    def look_up(self, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The ids of the parts of all keys, end to end, and where those of each begin: (keys + 1,)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,10 +37,12 @@ class Feature:
     Attributes:
         symbols: From an analysis to one string a token: what the vocabulary lists or, if there are parts, their key.
         parts: From a key to its parts, which the vocabulary then lists; None for a feature without parts.
+        table: Looks up the parts of many keys at once, in a vocabulary; there is one exactly if there are parts.
     """
 
     symbols: Callable[[Analysis], Sequence[str]]
     parts: Callable[[str], list[str]] | None = None
+    table: Callable[[Vocabulary], PartsTable] | None = None
 
 
 def morphemes(analysis: Analysis) -> Sequence[str]:
@@ -35,25 +51,22 @@ def morphemes(analysis: Analysis) -> Sequence[str]:
 
 
 def eojeols(analysis: Analysis) -> Sequence[str]:
-    """The whitespace word that each token begins in, cleaned, so that decomposed text has the words of composed text."""
-    words = [(match.end(), clean(match[0]).text) for match in _WORD.finditer(analysis.text)]
+    """The whitespace word that each token begins in, cleaned, so that decomposed text has the words of composed text.
+
+    A token without length right after a word belongs to that word, as in `Alignment.eojeol_of`.
+    """
+    text = analysis.text
+    if clean(text).text is text:
+        words = [(match.end(), match[0]) for match in _WORD.finditer(text)]
+    else:
+        words = [(match.end(), clean(match[0]).text) for match in _WORD.finditer(text)]
     found: list[str] = []
     place = 0
-    for start in analysis.starts:  # starts never decrease
-        while place + 1 < len(words) and words[place][0] <= start:
+    for start, end in zip(analysis.starts, analysis.ends, strict=True):  # starts never decrease
+        while place + 1 < len(words) and words[place][0] < start + (end > start):
             place += 1
         found.append(words[place][1] if words else "")
     return found
-
-
-# Longer words are cut: beyond this, parts of one word would outweigh those of a whole text.
-_LONGEST_WORD = 24
-
-
-def ngrams(word: str) -> list[str]:
-    """All runs of one to three syllables of a word, with its boundaries marked: 영화 → < 영 화 > <영 영화 화> <영화 영화>."""
-    marked = f"<{word[:_LONGEST_WORD]}>"
-    return [marked[i : i + n] for n in (1, 2, 3) for i in range(len(marked) - n + 1)]
 
 
 FEATURES: dict[str, Feature] = {
@@ -61,5 +74,5 @@ FEATURES: dict[str, Feature] = {
     "form": Feature(lambda analysis: analysis.forms),
     "tag": Feature(lambda analysis: analysis.tags),
     "eojeol": Feature(eojeols),
-    "eojeol_ngrams": Feature(eojeols, ngrams),
+    "eojeol_ngrams": Feature(eojeols, ngrams, NGramTable),
 }

@@ -54,7 +54,7 @@ def _load(options: KiwiOptions) -> Kiwi:
 
     try:
         instance = Kiwi(num_workers=options.threads, **dict(options.constructor))
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         raise ConfigError(f"Kiwi refuses the tokenizer's options: {error}") from error
     for form, tag, score in options.words:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, overload
+from typing import Annotated, ClassVar, Literal, TypeAlias, overload
 
 from pydantic import Field
 
@@ -57,6 +57,11 @@ class Tokenizer(ABC):
         return self
 
 
+Typos: TypeAlias = Literal[
+    "basic", "continual", "basic_with_continual", "lengthening", "basic_with_continual_and_lengthening"
+]
+
+
 @settings
 class UserWord:
     """A word to be added to Kiwi's dictionary.
@@ -80,7 +85,9 @@ class UserWord:
         """
         words = []
         try:
-            lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+            lines = (
+                Path(path).read_text(encoding="utf-8-sig").split("\n")
+            )  # splitlines() breaks at more than editors do
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"cannot read the user dictionary ({error}); it must be a UTF-8 text file", str(path)
@@ -88,10 +95,10 @@ class UserWord:
         for row, line in enumerate(lines, start=1):
             if not line.strip() or line.startswith("#"):
                 continue
-            cells = line.strip().split("\t")
             try:
-                words.append(UserWord(cells[0], cells[1], float(cells[2]) if len(cells) > 2 else 0.0))
-            except (IndexError, ValueError):
+                form, tag, *score = (cell.strip() for cell in line.rstrip().split("\t"))
+                words.append(UserWord(form, tag, *map(float, score)))
+            except (TypeError, ValueError):
                 raise DataError(f"expected 'form<TAB>tag<TAB>score', found {line!r}", str(path), row) from None
         return tuple(words)
 
@@ -101,16 +108,18 @@ class KiwiTokenizer(Tokenizer):
     """Morphemes found by Kiwi (https://github.com/bab2min/Kiwi), with its part-of-speech tags.
 
     Args:
-        model_type: Kiwi's language model: None for Kiwi's default, "cong" (contextual n-gram), "knlm" (fast n-gram), ….
-        typos: Correct typing errors while analysing: "basic", "continual", "basic_with_continual", "lengthening", ….
+        model_type: Kiwi's language model: "cong" (contextual n-gram), "cong-global" (which looks further back, slower);
+            None for Kiwi's default.
+        typos: Correct typing errors while analysing; None to read what is written. It takes twice the time.
         typo_cost_threshold: Corrections that cost more are not considered.
-        integrate_allomorph: Give particles that differ by the preceding sound (이/가, 을/를) one form.
+        integrate_allomorph: Give endings that differ by the preceding vowel (았/었, 아/어) one form.
         default_dictionary, multiword_dictionary: Load Kiwi's dictionaries of proper nouns and of words with spaces.
         normalize_coda: Read a final consonant typed for fun (안녕하세욬) as if it stood alone.
         z_coda: Split off a final consonant that was appended to a particle or ending (했어욥).
         split_complex: Split compounds and derived words as far as the dictionary allows.
         saisiot: True splits, False joins compounds with a linking ㅅ; None leaves them as the dictionary has them.
-        oov_handling: How words outside the dictionary are found: None for Kiwi's default, "rule", "chr", ….
+        oov_handling: How words outside the dictionary are scored: "rule" by their length, "chr" by a model of characters,
+            the others by how often they stand in the text, too; None for Kiwi's default.
         user_words: Words to add to the dictionary.
         user_dictionary: A file of such words (see `UserWord.read`); a saved pipeline holds its words, not its path.
         threads: Worker threads for batches; None for as many as there are cores. Results do not depend on it.
@@ -118,8 +127,8 @@ class KiwiTokenizer(Tokenizer):
 
     has_tags: ClassVar[bool] = True
 
-    model_type: str | None = None
-    typos: str | None = None
+    model_type: Literal["cong", "cong-global"] | None = None
+    typos: Typos | None = None
     typo_cost_threshold: float = Field(default=2.5, gt=0)
     integrate_allomorph: bool = True
     default_dictionary: bool = True
@@ -128,7 +137,7 @@ class KiwiTokenizer(Tokenizer):
     z_coda: bool = True
     split_complex: bool = False
     saisiot: bool | None = None
-    oov_handling: str | None = None
+    oov_handling: Literal["rule", "chr", "chr_freq", "chr_freq_branch", "chr_freq_consistency"] | None = None
     user_words: tuple[Annotated[UserWord, Section()], ...] = Field(default=(), strict=False)
     user_dictionary: str | None = None
     threads: int | None = Field(default=None, ge=1)
@@ -143,7 +152,7 @@ class KiwiTokenizer(Tokenizer):
                 offsets = []
                 parts = []
                 for offset, piece in pieces(cleaned.text):
-                    if max_characters is not None and offset >= max_characters:
+                    if max_characters is not None and offset >= max_characters and offset:  # one piece at least
                         break
                     limit = None if max_characters is None else max_characters - offset
                     offsets.append(offset)
@@ -158,6 +167,8 @@ class KiwiTokenizer(Tokenizer):
             split_complex=self.split_complex,
             saisiot=self.saisiot,
             oov_handling=self.oov_handling,
+            typos=self.typos,  # here, not in the constructor, where Kiwi ignores it
+            typo_cost_threshold=self.typo_cost_threshold,
         )
         for tokens in analysed:
             cleaned, offsets = waiting.popleft()
@@ -186,13 +197,12 @@ class KiwiTokenizer(Tokenizer):
     def _options(self) -> KiwiOptions:
         constructor = {
             "model_type": self.model_type,
-            "typos": self.typos,
-            "typo_cost_threshold": self.typo_cost_threshold,
             "integrate_allomorph": self.integrate_allomorph,
             "load_default_dict": self.default_dictionary,
             "load_multi_dict": self.multiword_dictionary,
         }
-        words = tuple((w.form, w.tag, w.score) for w in self.with_data_inside().user_words)
+        # Kiwi sees texts cleaned, so a word that is written decomposed would never be found in them.
+        words = tuple((clean(w.form).text, w.tag, w.score) for w in self.with_data_inside().user_words)
         return KiwiOptions(tuple(constructor.items()), words, self.threads or available_cores())
 
 
@@ -250,8 +260,13 @@ def _analysis(cleaned: CleanText, forms: list[str], tags: list[str], starts: lis
     return Analysis(cleaned.source, tuple(forms), tuple(tags), tuple(starts), tuple(ends))
 
 
+# To be raised whenever cleaning or cutting changes, so that no analysis kept from before is taken for one made since.
+_ANALYSIS_VERSION = 2
+
+
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:32]
+    described = json.dumps([_ANALYSIS_VERSION, value], sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(described.encode()).hexdigest()[:32]
 
 
 COMPONENTS = (KiwiTokenizer, WhitespaceTokenizer, SyllableTokenizer, GivenTokens)

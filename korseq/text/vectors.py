@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from korseq.errors import DataError
 from korseq.text.vocabulary import Vocabulary
+
+# A morpheme with one of Kiwi's tags (VV-I, W_URL, USER0, …); 1/2 and 그/그녀 are no such thing.
+_TAGGED = re.compile(r"(.+)/[A-Z_]+\d?(?:-[A-Z]+)?", re.DOTALL)
 
 
 def read_vectors(path: str | Path, vocabulary: Vocabulary) -> NDArray[np.float32]:
@@ -27,18 +31,22 @@ def read_vectors(path: str | Path, vocabulary: Vocabulary) -> NDArray[np.float32
     wanted: dict[str, list[int]] = {}
     for id, token in enumerate(vocabulary.tokens, start=len(vocabulary) - len(vocabulary.tokens)):
         wanted.setdefault(token, []).append(id)
-        form, slash, _ = token.rpartition("/")
-        if slash and form:
-            wanted.setdefault(form, []).append(id)
+        tagged = _TAGGED.fullmatch(token)
+        if tagged:
+            wanted.setdefault(tagged[1], []).append(id)
     table: NDArray[np.float32] | None = None
     exact: set[int] = set()
     for row, line in _lines(path):
+        if not line.strip():
+            continue
         token, *numbers = line.rstrip().split(" ")
         if row == 1 and len(numbers) == 1 and token.isdecimal() and numbers[0].isdecimal():
             continue
+        if not numbers:
+            raise DataError(f"is not 'token v1 v2 …' but {line.rstrip()[:80]!r}", str(path), row)
         if table is None:
             table = np.full((len(vocabulary), len(numbers)), np.nan, dtype=np.float32)
-        if len(numbers) != table.shape[1] or not numbers:
+        if len(numbers) != table.shape[1]:
             raise DataError(f"has {len(numbers)} numbers where the lines before have {table.shape[1]}", str(path), row)
         for id in wanted.get(token, ()):
             whole = vocabulary.token(id) == token
@@ -59,7 +67,7 @@ def read_vectors(path: str | Path, vocabulary: Vocabulary) -> NDArray[np.float32
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
     try:
-        with Path(path).open(encoding="utf-8", newline="\n") as file:
+        with Path(path).open(encoding="utf-8-sig", newline="\n") as file:
             yield from enumerate(file, start=1)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(

@@ -30,6 +30,7 @@ class Vocabulary:
             raise ValueError(f"{twice!r} stands twice in the vocabulary")
         for special in SPECIALS:
             del self._ids[special]
+        self._hash = hash(self._tokens)
 
     @classmethod
     def build(cls, counts: Counter[str], min_count: int = 1, max_size: int | None = None) -> Vocabulary:
@@ -69,7 +70,7 @@ class Vocabulary:
         return isinstance(other, Vocabulary) and self._tokens == other._tokens
 
     def __hash__(self) -> int:
-        return hash(self._tokens)
+        return self._hash
 
     def __repr__(self) -> str:
         return f"Vocabulary({len(self)} tokens)"

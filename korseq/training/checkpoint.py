@@ -24,6 +24,9 @@ def write_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:
 
     Args:
         identity: Of the run (settings, data, vocabulary): a checkpoint is continued only by a run with the same.
+
+    Raises:
+        CheckpointError: If it cannot be written.
     """
     tensors: dict[str, Tensor] = {f"model/{n}": t for n, t in state.model.state_dict().items()}
     tensors |= {f"average/{n}": t for n, t in state.average.items()} | {f"best/{n}": t for n, t in state.best.items()}
@@ -34,7 +37,13 @@ def write_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:
         tensors["random/cuda"] = torch.cuda.get_rng_state()
     counters = {name: getattr(state, name) for name in _COUNTERS}
     metadata = {"format": str(_FORMAT), "identity": identity, "counters": json.dumps(counters)}
-    write_files(folder, {FILE: save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, metadata)})
+    content = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, metadata)
+    try:
+        write_files(folder, {FILE: content})
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder / FILE}: cannot be written ({error}); make room or access, then go on with --resume"
+        ) from error
 
 
 def read_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:

@@ -148,7 +148,7 @@ def train(
             for parameters in optimizer.param_groups:
                 parameters["lr"] = rate
             loss, examples, tokens = _accumulate(model, [collate(data, i) for i in group], settings, accelerator)
-            if settings.clip_norm is not None:
+            if math.isfinite(settings.clip_norm):
                 accelerator.clip_grad_norm_(model.parameters(), settings.clip_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -170,7 +170,8 @@ def train(
 def _shares(batches: list[Indices], accelerator: Accelerator) -> list[Indices]:
     """This process's batches: all processes get equally many, the first ones again where they do not divide."""
     processes = accelerator.num_processes
-    padded = batches + batches[: -len(batches) % processes]
+    wanted = math.ceil(len(batches) / processes) * processes
+    padded = [batches[i % len(batches)] for i in range(wanted)]
     return padded[accelerator.process_index :: processes]
 
 

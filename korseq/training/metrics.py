@@ -5,6 +5,7 @@ Scores lie in [0, 1] except errors of regression, which are in the units of the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,8 +34,11 @@ class Scores:
         return self.values[key]
 
     def better_than(self, other: float | None) -> bool:
+        """Anything is better than nothing, and a number than NaN, which the predictions of a diverged model score."""
         value = self.values[self.main]
-        return other is None or (value > other if self.higher_is_better else value < other)
+        if other is None or math.isnan(other):
+            return other is None or not math.isnan(value)
+        return bool(value > other if self.higher_is_better else value < other)
 
 
 def f1(true_positives: int, predicted: int, gold: int) -> dict[str, float]:
@@ -54,7 +58,8 @@ def classification(gold: Sequence[str], predictions: Sequence[Classification]) -
     labels = sorted(set(gold) | set(answers))
     place = {label: i for i, label in enumerate(labels)}
     confusion = np.zeros((len(labels), len(labels)), dtype=int)  # gold down, answers across
-    np.add.at(confusion, ([place[g] for g in gold], [place[a] for a in answers]), 1)
+    for g, a in zip(gold, answers, strict=True):
+        confusion[place[g], place[a]] += 1
     right, answered, present = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
     per_label = {
         label: f1(int(right[i]), int(answered[i]), int(present[i])) | {"support": int(present[i])}
@@ -108,7 +113,8 @@ def regression(gold: Sequence[float], predictions: Sequence[Regression]) -> Scor
 
 
 def _correlation(a: Any, b: Any) -> float:
-    return float(np.corrcoef(a, b)[0, 1]) if len(a) > 1 and a.std() > 0 and b.std() > 0 else 0.0
+    # Not std() > 0: rounding gives equal numbers a tiny deviation.
+    return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
 
 
 def _ranks(values: Any) -> Any:

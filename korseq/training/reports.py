@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from korseq.files import write_files
 from korseq.training.loop import Step
 
 METRICS_FILE = "metrics.jsonl"
@@ -90,10 +91,9 @@ class MetricsFile:
     """
 
     def __init__(self, folder: Path, done: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / METRICS_FILE
         kept = [line for line in _lines(self.path) if line["step"] <= done] if done else []
-        self.path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
+        write_files(folder, {METRICS_FILE: "".join(map(_as_line, kept)).encode()})
         self.file = self.path.open("a", encoding="utf-8")
         self.events = _event_writer(folder / "events", done)
         self.began = time.perf_counter() - (kept[-1]["seconds"] if kept else 0.0)
@@ -105,14 +105,19 @@ class MetricsFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.pending:  # the last steps of a run without evaluation, or of one that was interrupted
+            self._write()
         self.file.close()
         if self.events:
             self.events.close()
 
     def step(self, step: Step) -> None:
         self.pending.append(step)
-        if step.step % _EVERY and not step.scores:
-            return
+        if step.step % _EVERY == 0 or step.scores:
+            self._write()
+
+    def _write(self) -> None:
+        step = self.pending[-1]
         examples, seconds = sum(s.examples for s in self.pending), sum(s.seconds for s in self.pending)
         line: dict[str, Any] = {
             "step": step.step,
@@ -132,17 +137,21 @@ class MetricsFile:
                     self.events.add_scalar(f"dev/{name}", value, step.step)
         if step.scores:
             line |= {"dev": step.scores.values, "is_best": step.is_best}
-        self.file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.file.write(_as_line(line))
         self.file.flush()
 
 
+def _as_line(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False) + "\n"
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a metrics file; a last one that a kill cut short is dropped."""
+    """The whole lines of a metrics file; a last one that a kill cut short, perhaps within a character, is dropped."""
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for text in path.read_bytes().split(b"\n") if path.exists() else []:
         try:
             lines.append(json.loads(text))
-        except json.JSONDecodeError:
+        except ValueError:
             break
     return lines
 
@@ -152,4 +161,4 @@ def _event_writer(folder: Path, done: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=done + 1 if done else None)
+    return SummaryWriter(str(folder), purge_step=done + 1)  # TensorBoard hides what stands there from an earlier run

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from korseq.data.encoded import EncodedData
 from korseq.model import SequenceModel
-from korseq.training.checkpoint import read_checkpoint, write_checkpoint
+from korseq.training.checkpoint import FILE, read_checkpoint, write_checkpoint
 from korseq.training.loop import new_state, steps_per_epoch, train
 from korseq.training.metrics import Scores
 from korseq.training.reports import MetricsFile, ProgressBar, Report
@@ -43,6 +43,7 @@ def run(
     folder: Path | None = None,
     resume: bool = False,
     identity: str = "",
+    progress: bool = True,
 ) -> Outcome:
     """Train a model in place; it ends with the weights that scored best on dev (or the last, without dev data).
 
@@ -53,19 +54,25 @@ def run(
         folder: For checkpoints and metrics; None for a run that leaves nothing behind.
         resume: Continue from the folder's checkpoint.
         identity: Of the settings and the data; see `write_checkpoint`.
+        progress: Show a progress bar and dev scores on stderr.
     """
     from accelerate import Accelerator
 
     accelerator = Accelerator()
     model.to(accelerator.device)
     state = new_state(model, settings)
-    if resume and folder is not None:
-        read_checkpoint(folder, state, identity)
+    if folder is not None:
+        if resume:
+            read_checkpoint(folder, state, identity)
+        elif accelerator.is_main_process:
+            # An earlier run's checkpoint, which a later resume must not take for this one's.
+            (folder / FILE).unlink(missing_ok=True)
     total = settings.epochs * steps_per_epoch(len(data), settings, accelerator.num_processes)
     with ExitStack() as stack:
         reports: list[Report] = []
         if accelerator.is_main_process:
-            reports.append(stack.enter_context(ProgressBar(total, state.step, settings.epochs)))
+            if progress:
+                reports.append(stack.enter_context(ProgressBar(total, state.step, settings.epochs)))
             if folder is not None:
                 reports.append(stack.enter_context(MetricsFile(folder, state.step)))
         stop = stack.enter_context(_interruption())

@@ -21,7 +21,7 @@ class Training:
         weight_decay: On weight matrices; embeddings, biases and norms are not decayed.
         schedule: After the warm-up: "linear" or "cosine" down to zero at the last step, or "constant".
         warmup: Share of all steps in which the learning rate rises from zero.
-        clip_norm: The gradient's norm is cut to this; None for no limit.
+        clip_norm: The gradient's norm is cut to this; inf for no limit.
         average: Decay of an exponential moving average of the weights, which is then what is evaluated and saved
             (Polyak & Juditsky 1992), such as 0.999; None for the weights themselves.
         evaluations_per_epoch: Dev evaluations in an epoch, the last at its end.
@@ -38,7 +38,7 @@ class Training:
     weight_decay: float = Field(default=0.01, ge=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup: float = Field(default=0.05, ge=0, lt=1)
-    clip_norm: float | None = Field(default=1.0, gt=0)
+    clip_norm: float = Field(default=1.0, gt=0)
     average: float | None = Field(default=None, gt=0, lt=1)
     evaluations_per_epoch: int = Field(default=1, ge=1)
     patience: int | None = Field(default=None, ge=1)

@@ -144,6 +144,8 @@ class TransformerEncoder(EncoderModule):
         states = self.project(inputs)
         time, size = states.shape[1:]
         if self.positions is not None:
+            if time > self.positions.num_embeddings:  # an accelerator's own message would name no reason
+                raise ValueError(f"a sequence of {time} tokens, but positions for {self.positions.num_embeddings}")
             places = self.positions(torch.arange(time, device=states.device))  # (T, H)
         else:
             places = sinusoids(time, size, states.device)

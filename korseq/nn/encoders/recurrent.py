@@ -92,6 +92,9 @@ class Recurrent(EncoderModule):
             for layer in range(layers)
         )
         self.dropout = nn.Dropout(dropout)
+        for module in self.modules():
+            if isinstance(module, nn.RNNBase):
+                _initialize(module)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> Encoded:
         reversal = reversal_of(mask) if any(self.directions) else None
@@ -115,3 +118,19 @@ class Recurrent(EncoderModule):
             return states, last_of(states, mask)
         states = cell(reorder(inputs, reversal))[0]
         return reorder(states, reversal), last_of(states, mask)
+
+
+def _initialize(cell: nn.RNNBase) -> None:
+    """Orthogonal recurrent weights (Saxe et al. 2014) keep long products from vanishing or exploding; an LSTM's forget gate
+    begins open, with a bias of 1 (Jozefowicz et al. 2015)."""
+    size = cell.hidden_size
+    for name, parameter in cell.named_parameters():
+        if name.startswith("weight_hh"):
+            for gate in parameter.data.chunk(len(parameter) // size):
+                nn.init.orthogonal_(gate)
+        elif name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(parameter)
+        else:
+            nn.init.zeros_(parameter)
+            if cell.mode == "LSTM" and name.startswith("bias_ih"):
+                parameter.data[size : 2 * size] = 1.0  # gates are stored in the order input, forget, cell, output

@@ -1,0 +1,70 @@
+"""Character n-grams of words, one by one and, much faster, of many words at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korseq.text.vocabulary import SPECIALS, UNK, Vocabulary
+
+_LONGEST_N = 3
+# Longer words are cut: beyond this, the n-grams of one word would outweigh those of a whole text.
+_LONGEST_WORD = 24
+_LENGTHENED = re.compile(r"(.)\1{3,}")
+
+
+def ngrams(word: str) -> list[str]:
+    """All runs of one to three characters of a word, with its boundaries marked: 영화 → < 영 화 > <영 영화 화> <영화 영화>.
+
+    A character typed four times or more counts as three: ㅋㅋㅋㅋㅋㅋ is ㅋㅋㅋ.
+    """
+    marked = _marked(word)
+    return [marked[i : i + n] for n in range(1, _LONGEST_N + 1) for i in range(len(marked) - n + 1)]
+
+
+def _marked(word: str) -> str:
+    shortened = _LENGTHENED.sub(r"\1\1\1", word)[:_LONGEST_WORD]
+    return f"<{shortened}>"
+
+
+class NGramTable:
+    """Ids of all n-grams of many words, without Python work per n-gram.
+
+    A code point has 21 bits, so that three of them fit in one 64-bit integer: n-grams are looked up as integers, exactly.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        codes = np.array([_code(token) for token in vocabulary.tokens], dtype=np.uint64)
+        order = np.argsort(codes)
+        # A sentinel that is no code, so that the place after the last one can be asked for.
+        self._codes = np.append(codes[order], np.uint64(2**64 - 1))
+        self._ids = np.append(order + len(SPECIALS), UNK).astype(np.int32)
+
+    def look_up(self, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """For each word the ids of `ngrams(word)`, in that order, end to end; and where each word's begin: (words + 1,)."""
+        marked = [_marked(word) for word in words]
+        points = np.frombuffer("".join(marked).encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
+        lengths = np.fromiter(map(len, marked), dtype=np.int64, count=len(marked))
+        word_of = np.repeat(np.arange(len(marked)), lengths)
+        codes, owners = [], []
+        code = np.zeros(len(points), dtype=np.uint64)
+        for n in range(_LONGEST_N):
+            # code[i] becomes the code of the n-gram of n + 1 characters that begins at i; one that leaves its word is dropped.
+            inside = len(points) - n
+            code = code[:inside] | (points[n:] << np.uint64(21 * n))
+            whole = word_of[:inside] == word_of[n:]
+            codes.append(code[whole])
+            owners.append(word_of[:inside][whole])
+        order = np.argsort(np.concatenate(owners), kind="stable")
+        flat = np.concatenate(codes)[order]
+        place = np.searchsorted(self._codes, flat)
+        ids = np.where(self._codes[place] == flat, self._ids[place], UNK).astype(np.int32)
+        counts = sum(np.maximum(lengths - n, 0) for n in range(_LONGEST_N))
+        return ids, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _code(ngram: str) -> int:
+    return sum(ord(char) << (21 * i) for i, char in enumerate(ngram[:_LONGEST_N]))

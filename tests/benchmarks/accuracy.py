@@ -1,0 +1,55 @@
+"""Accuracy of a pipeline over several seeds: trained on one file, scored on another that training never sees.
+
+    python tests/benchmarks/accuracy.py pipelines/sentiment.toml train.tsv test.tsv --seeds 1 2 3
+
+The dev part that chooses the epoch is cut from the training file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from dataclasses import replace
+
+from record import row
+
+from korseq import Pipeline
+from korseq.config import read_config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("train")
+    parser.add_argument("test")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
+    arguments = parser.parse_args()
+    config = read_config(arguments.config, ["data.dev_fraction=0.02", *arguments.set])
+    found = []
+    for seed in arguments.seeds:
+        pipeline = Pipeline.from_config(replace(config, training=replace(config.training, seed=seed)))
+        began = time.perf_counter()
+        outcome = pipeline.fit(arguments.train)
+        seconds = time.perf_counter() - began
+        scores = pipeline.evaluate(arguments.test)
+        found.append(scores["accuracy"])
+        row(
+            what="accuracy",
+            config=arguments.config,
+            changes=arguments.set,
+            seed=seed,
+            accuracy=scores["accuracy"],
+            macro_f1=scores["macro_f1"],
+            dev=outcome.best_score,
+            steps=outcome.steps,
+            best_step=outcome.best_step,
+            seconds=round(seconds, 1),
+            parameters=sum(p.numel() for p in pipeline.model.parameters()),
+        )
+    print(f"mean of {len(found)} seeds: {statistics.mean(found):.4f} (from {min(found):.4f} to {max(found):.4f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Stratified splits: every example once, every label in proportion, the same on every machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from korseq.data.splits import stratified_split
+from korseq.errors import DataError
+
+LABELS = ["긍정"] * 60 + ["부정"] * 30 + ["중립"] * 10
+
+
+def test_every_label_gives_its_share() -> None:
+    _, smaller = stratified_split(LABELS, 0.1, seed=0)
+    assert Counter(LABELS[i] for i in smaller) == {"긍정": 6, "부정": 3, "중립": 1}
+
+
+def test_a_seed_chooses_the_split() -> None:
+    assert stratified_split(LABELS, 0.1, seed=3) == stratified_split(LABELS, 0.1, seed=3)
+    assert stratified_split(LABELS, 0.1, seed=3) != stratified_split(LABELS, 0.1, seed=4)
+
+
+def test_a_label_with_one_example_stays_in_the_larger_part() -> None:
+    larger, _ = stratified_split([*LABELS, "드묾"], 0.9, seed=0)
+    assert len(LABELS) in larger
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.5, 0.99])
+def test_two_different_examples_are_parted(fraction: float) -> None:
+    larger, smaller = stratified_split(["긍정", "부정"], fraction, seed=0)
+    assert (len(larger), len(smaller)) == (1, 1)
+
+
+def test_numbers_are_split_without_regard_to_labels() -> None:
+    larger, smaller = stratified_split([i / 7 for i in range(100)], 0.2, seed=0)
+    assert (len(larger), len(smaller)) == (80, 20)
+
+
+@pytest.mark.parametrize("labels", [[], ["긍정"]])
+def test_fewer_than_two_examples_are_refused(labels: list[str]) -> None:
+    with pytest.raises(DataError, match="cannot be split"):
+        stratified_split(labels, 0.1, seed=0)
+
+
+@given(st.lists(st.sampled_from("가나다라"), min_size=2), st.floats(0.01, 0.99), st.integers(0, 99))
+def test_parts_are_a_partition_that_keeps_order_and_labels(labels: list[str], fraction: float, seed: int) -> None:
+    larger, smaller = stratified_split(labels, fraction, seed)
+    assert sorted(larger + smaller) == list(range(len(labels)))
+    assert larger == sorted(larger)
+    assert smaller == sorted(smaller)
+    assert larger
+    assert smaller
+    if max(Counter(labels).values()) * fraction >= 1:  # else the split is without regard to labels
+        for label, count in Counter(labels).items():
+            given_away = sum(labels[i] == label for i in smaller)
+            assert given_away < count
+            assert abs(given_away - min(count * fraction, count - 1)) <= 0.5

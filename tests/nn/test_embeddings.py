@@ -1,0 +1,179 @@
+"""Embedding stages."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from korseq.nn import Embedding, EmbeddingModule, Embeddings, NGramEmbedding
+from korseq.nn import embeddings as embeddings_room
+from korseq.registry import components
+from korseq.text.vocabulary import PAD, UNK
+
+VOCABULARY, SIZE = 12, 5
+IDS = torch.tensor([[4, 5, 1, 6], [7, 2, 0, 0], [11, 0, 0, 0]])
+MASK = IDS != PAD
+# The parts of the 12 keys that IDS may hold, as rows: padded on the right, row 0 that of padding.
+PARTS = torch.tensor([[row, 4 + row % 7, 1 + row % 3] if row % 2 else [row, 0, 0] for row in range(VOCABULARY)])
+
+every_stage = pytest.mark.parametrize("name", components("embedding"))
+
+
+def build(name: str, **settings: float) -> EmbeddingModule:
+    torch.manual_seed(0)
+    return components("embedding")[name](size=SIZE, **settings).build(VOCABULARY)
+
+
+@every_stage
+def test_a_stage_has_the_published_width_and_reads_padding_as_zero(name: str) -> None:
+    module = build(name)
+    vectors = module(IDS, PARTS, MASK)
+    assert vectors.shape == (*IDS.shape, module.output_size) == (*IDS.shape, SIZE)
+    assert not vectors[~MASK].any()
+    assert vectors[MASK].any(dim=1).all()
+
+
+@every_stage
+def test_padding_stays_zero_through_training(name: str) -> None:
+    module = build(name)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=0.1, weight_decay=0.0)
+    before = module(IDS, PARTS, MASK).detach()
+    for _ in range(3):
+        optimizer.zero_grad()
+        (module(IDS, PARTS, MASK) - 1).square().sum().backward()  # wants every vector, padding too, to be one
+        optimizer.step()
+    after = module(IDS, PARTS, MASK)
+    assert not after[~MASK].any()
+    assert (after[MASK] != before[MASK]).any(dim=1).all()
+
+
+@every_stage
+def test_dropout_acts_in_training_only(name: str) -> None:
+    module = build(name, dropout=0.5).eval()
+    still = module(IDS, PARTS, MASK)
+    assert still[MASK].all()
+    module.train()
+    dropped = module(IDS, PARTS, MASK)
+    assert not dropped[MASK].all()
+    kept = dropped != 0
+    torch.testing.assert_close(dropped[kept], 2 * still[kept])
+
+
+def test_the_unknown_id_is_the_vocabularys() -> None:
+    assert embeddings_room._UNK == UNK
+
+
+def changed_by_word_dropout(module: EmbeddingModule) -> Tensor:
+    """(B, T): the tokens that do not have their own vector."""
+    own = module.table.weight[IDS]
+    return (module(IDS, None, MASK) != own).any(dim=2)
+
+
+def test_word_dropout_makes_real_tokens_unknown_and_leaves_padding() -> None:
+    module = build("Embedding", word_dropout=0.5)
+    seen = torch.zeros_like(MASK)
+    for _ in range(50):
+        changed = changed_by_word_dropout(module)
+        vectors = module(IDS, None, MASK)
+        own = module.table.weight[IDS]
+        unknown = module.table.weight[UNK]
+        assert ((vectors == own).all(dim=2) | (vectors == unknown).all(dim=2)).all()
+        assert not vectors[~MASK].any()
+        seen |= changed
+    assert torch.equal(seen, MASK & (IDS != UNK))  # each real token at some time, padding never
+
+
+def test_word_dropout_is_off_in_prediction() -> None:
+    assert not changed_by_word_dropout(build("Embedding", word_dropout=0.9).eval()).any()
+
+
+def test_word_dropout_has_its_rate() -> None:
+    module = Embedding(2, word_dropout=0.3).build(VOCABULARY)
+    ids = torch.full((100, 100), 7)
+    unknown = (module(ids, None, ids != PAD) == module.table.weight[UNK]).all(dim=2)
+    assert unknown.float().mean().item() == pytest.approx(0.3, abs=0.03)
+
+
+def test_pretrained_rows_are_taken_and_missing_ones_stay_as_they_began() -> None:
+    pretrained = torch.full((VOCABULARY, SIZE), torch.nan)
+    pretrained[[5, 9]] = torch.arange(2.0 * SIZE).view(2, SIZE)
+    torch.manual_seed(0)
+    module = Embedding(SIZE, vectors="any").build(VOCABULARY, pretrained)
+    fresh = build("Embedding").table.weight
+    assert torch.equal(module.table.weight[[5, 9]], pretrained[[5, 9]])
+    missing = [i for i in range(VOCABULARY) if i not in (5, 9)]
+    assert torch.equal(module.table.weight[missing], fresh[missing])
+    assert not module.table.weight[PAD].any()
+
+
+def test_frozen_vectors_do_not_learn() -> None:
+    pretrained = torch.randn(VOCABULARY, SIZE)
+    frozen = Embedding(SIZE, vectors="any", freeze=True).build(VOCABULARY, pretrained)
+    assert [p.requires_grad for p in frozen.parameters()] == [False]
+    assert not frozen(IDS, None, MASK).requires_grad
+
+
+def test_pretrained_file_is_published() -> None:
+    assert Embedding(vectors="some.vec").pretrained_file() == "some.vec"
+    assert Embedding().pretrained_file() is None
+    assert NGramEmbedding().pretrained_file() is None
+
+
+def test_ngram_embedding_is_the_mean_of_the_real_parts() -> None:
+    module = build("NGramEmbedding")
+    vectors = module(IDS, PARTS, MASK)
+    table = module.table.weight
+    for b, t in MASK.nonzero().tolist():
+        parts = [p for p in PARTS[IDS[b, t]].tolist() if p != PAD]
+        expected = sum(table[p] for p in parts) / len(parts)
+        torch.testing.assert_close(vectors[b, t], expected)
+
+
+def test_ngram_embedding_needs_parts() -> None:
+    with pytest.raises(ValueError, match="no parts"):
+        build("NGramEmbedding")(IDS, None, MASK)
+    assert NGramEmbedding.reads_parts
+    assert not Embedding.reads_parts
+
+
+def test_part_dropout_gives_the_mean_of_the_parts_that_are_left() -> None:
+    """Training gives means over subsets of the parts, different ones; prediction the mean over all of them."""
+    module = build("NGramEmbedding", part_dropout=0.5)
+    table = module.table.weight
+    parts, ids = torch.tensor([[4, 5, 6]]), torch.zeros(1, 1, dtype=torch.long)
+    mask = torch.ones(1, 1, dtype=torch.bool)
+    subsets = [[p for i, p in enumerate((4, 5, 6)) if chosen >> i & 1] for chosen in range(8)]
+    means = torch.stack([table[s].mean(dim=0) if s else torch.zeros(SIZE) for s in subsets])
+    seen = set()
+    for _ in range(100):
+        distance = (means - module(ids, parts, mask)[0, 0]).abs().amax(dim=1)
+        assert distance.min() < 1e-6
+        seen.add(int(distance.argmin()))
+    assert seen == set(range(8))
+    module.eval()
+    torch.testing.assert_close(module(ids, parts, mask)[0, 0], means[7])
+
+
+def test_several_stages_are_concatenated_each_with_its_own_ids() -> None:
+    torch.manual_seed(0)
+    morphemes, ngrams = Embedding(3).build(VOCABULARY), NGramEmbedding(4).build(VOCABULARY)
+    both = Embeddings([morphemes, ngrams], ["morpheme", "eojeol_ngrams"])
+    other = IDS.flip(0)
+    found = both({"eojeol_ngrams": other, "morpheme": IDS}, {"eojeol_ngrams": PARTS}, MASK)
+    assert both.output_size == 7
+    assert torch.equal(found, torch.cat([morphemes(IDS, None, MASK), ngrams(other, PARTS, MASK)], dim=2))
+
+
+def test_two_stages_may_read_the_same_feature() -> None:
+    stages: list[EmbeddingModule] = [Embedding(3).build(VOCABULARY), Embedding(2).build(VOCABULARY)]
+    found = Embeddings(stages, ["form", "form"])({"form": IDS}, {}, MASK)
+    assert torch.equal(found, torch.cat([stage(IDS, None, MASK) for stage in stages], dim=2))
+
+
+@every_stage
+def test_rows_begin_small(name: str) -> None:
+    table = build(name).table
+    assert isinstance(table, nn.Embedding)
+    assert not table.weight[PAD].any()
+    assert 0 < table.weight[1:].abs().max() <= 0.1

@@ -1,0 +1,248 @@
+"""The command line, as a user meets it: real processes, real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import EXAMPLES, small_pipeline
+
+from korseq import Pipeline
+from korseq.config import to_toml
+
+KORSEQ = [sys.executable, "-c", "from korseq.cli import main; main()"]
+TINY = ["--set", "training.epochs=2", "--set", "training.precision=fp32"]
+
+
+def korseq(*arguments: object, stdin: bytes = b"", code: int = 0) -> subprocess.CompletedProcess[bytes]:
+    result = subprocess.run([*KORSEQ, *map(str, arguments)], input=stdin, capture_output=True, timeout=240)
+    assert result.returncode == code, result.stderr.decode()
+    return result
+
+
+@pytest.fixture(scope="session")
+def run(trained: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    trained.save(folder)
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(to_toml(small_pipeline().config), encoding="utf-8")
+    return path
+
+
+def examples_file(folder: Path, name: str = "examples.tsv") -> Path:
+    path = folder / name
+    path.write_text("text\tlabel\n" + "".join(f"{t}\t{label}\n" for t, label in EXAMPLES), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "demo", "doctor"])
+def test_every_command_has_help(command: str) -> None:
+    assert "Usage" in korseq(command, "--help").stdout.decode()
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
+def test_help_shows_examples(command: str) -> None:
+    text = korseq(command, "--help").stdout.decode()
+    assert "Example" in text
+    assert f"korseq {command} " in text
+
+
+def test_predict_answers_arguments_as_json_lines(run: Path) -> None:
+    lines = korseq("predict", run, "정말 재미있다", "너무 지루하다").stdout.decode().splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert [a["text"] for a in answers] == ["정말 재미있다", "너무 지루하다"]
+    assert [a["label"] for a in answers] == ["긍정", "부정"]
+    assert set(answers[0]["scores"]) == {"긍정", "부정"}
+
+
+def test_predict_answers_every_line_of_stdin_in_order(run: Path) -> None:
+    lines = [
+        "정말 재미있다".encode(),
+        b"",
+        "지루하다\r".encode(),
+        b"\xff\xfe broken",
+        "줄\u2028바꿈".encode(),
+        b"a\x00b",
+    ]
+    output = korseq("predict", run, stdin=b"\n".join(lines) + b"\n").stdout.decode()
+    texts = [json.loads(line)["text"] for line in output.split("\n")[:-1]]
+    assert texts == ["정말 재미있다", "", "지루하다", "\ufffd\ufffd broken", "줄\u2028바꿈", "a\x00b"]
+
+
+def test_predict_answers_a_person_line_by_line(run: Path) -> None:
+    """On a terminal the answer must come before the next line is typed."""
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [*KORSEQ, "predict", str(run)], stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    os.close(terminal)
+    assert process.stdout is not None
+    try:
+        for text in ("정말 재미있다", "너무 지루하다"):
+            os.write(controller, f"{text}\n".encode())
+            assert json.loads(process.stdout.readline())["text"] == text
+        os.write(controller, b"\x04")
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        os.close(controller)
+
+
+def test_a_closed_pipe_is_no_error(run: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("정말 재미있다\n" * 10_000, encoding="utf-8")
+    with texts.open("rb") as stdin:
+        process = subprocess.Popen(
+            [*KORSEQ, "predict", str(run)], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    assert process.stdout
+    assert process.stderr
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.wait(timeout=60)
+
+
+def test_evaluate_prints_one_json_object(run: Path, tmp_path: Path) -> None:
+    result = korseq("evaluate", run, examples_file(tmp_path), "--json")
+    scores = json.loads(result.stdout)
+    assert scores["accuracy"] == 1
+    assert scores["labels"]["긍정"]["support"] == 4
+    assert scores["count"] == 8
+
+
+def test_evaluate_prints_a_table_for_people(run: Path, tmp_path: Path) -> None:
+    text = korseq("evaluate", run, examples_file(tmp_path)).stdout.decode()
+    assert "accuracy" in text
+    assert "긍정" in text
+
+
+def test_evaluate_takes_other_column_names(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "other.csv"
+    path.write_text("본문칸,정답칸\n정말 재미있게 봤어요,긍정\n", encoding="utf-8")
+    scores = json.loads(korseq("evaluate", run, path, "--json", "--text", "본문칸", "--label", "정답칸").stdout)
+    assert scores["count"] == 1
+
+
+def test_train_then_fine_tune_then_predict(config: Path, tmp_path: Path) -> None:
+    data = examples_file(tmp_path)
+    base, tuned = tmp_path / "base", tmp_path / "tuned"
+    korseq(
+        "train", config, "--set", f"data.train={data}", "--set", f"data.dev={data}", *TINY, "--seed", 3, "--out", base
+    )
+    assert Pipeline.load(base).config.training.seed == 3
+    lines = [json.loads(line) for line in (base / "metrics.jsonl").read_text().splitlines()]
+    assert [line["dev"]["count"] for line in lines if "dev" in line] == [8, 8]
+    mine = tmp_path / "my.csv"
+    mine.write_text(
+        "댓글,분류\n" + "".join(f"{t},{label}\n" for t, label in [*EXAMPLES, ("무난하다", "중립"), ("어중간", "중립")])
+    )
+    korseq("train", "--from", base, "--set", f"data.train={mine}", *TINY, "--out", tuned)
+    answer = json.loads(korseq("predict", tuned, "무난하다").stdout)
+    assert set(answer["scores"]) == {"긍정", "부정", "중립"}
+
+
+def test_a_trained_pipeline_is_not_overwritten_by_accident(run: Path, config: Path, tmp_path: Path) -> None:
+    data = examples_file(tmp_path)
+    before = (run / "model.safetensors").read_bytes()
+    result = korseq("train", config, "--set", f"data.train={data}", "--out", run, code=1)
+    assert b"--overwrite" in result.stderr
+    assert (run / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "give a TOML file"),
+        (["train", "pipelines/nothing.toml"], "there is no such file"),
+        (["train", "pipelines/sentiment.toml"], "add --set data.train=FILE"),
+        (
+            ["train", "pipelines/sentiment.toml", "--set", "data.train=nothing.csv"],
+            "nothing.csv: there is no such file",
+        ),
+        (["train", "pipelines/sentiment.toml", "--set", "training.epoch=3"], "did you mean 'epochs'"),
+        (["evaluate", "nowhere", "x.tsv"], "is no saved pipeline"),
+        (["predict", "nowhere", "좋다"], "is no saved pipeline"),
+    ],
+)
+def test_mistakes_are_one_message_without_a_traceback(arguments: list[str], message: str) -> None:
+    error = korseq(*arguments, code=1).stderr.decode()
+    assert message in error
+    assert error.startswith("korseq: ")
+    assert "Traceback" not in error
+
+
+def test_an_impossible_file_is_told_in_one_message(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cp949.csv"
+    path.write_bytes("text,label\n정말 재미있다,긍정\n".encode("cp949"))
+    assert 'set data.encoding = "cp949"' in korseq("evaluate", run, path, code=1).stderr.decode()
+
+
+def slow_training(config: Path, data: Path, out: Path, *more: str) -> list[str]:
+    settings = ["training.epochs=40", "training.checkpoint_every=7", "training.precision=fp32", "training.batch_size=2"]
+    changes = [part for s in (f"data.train={data}", f"data.dev={data}", *settings) for part in ("--set", s)]
+    return [*KORSEQ, "train", str(config), *changes, "--out", str(out), *more]
+
+
+def broken_training(command: list[str], out: Path, how: signal.Signals) -> subprocess.Popen[bytes]:
+    """Start a training, wait until it has written a checkpoint, and send it a signal."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not (out / "checkpoint.safetensors").exists():
+        assert process.poll() is None, process.stderr.read().decode()  # type: ignore[union-attr]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(how)
+    process.wait(timeout=60)
+    return process
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_a_broken_training_resumes_to_the_same_weights(how: signal.Signals, config: Path, tmp_path: Path) -> None:
+    data = examples_file(tmp_path)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(slow_training(config, data, whole), check=True, stderr=subprocess.DEVNULL)
+    process = broken_training(slow_training(config, data, broken), broken, how)
+    if process.returncode:  # else it was faster than the signal
+        assert process.returncode == (130 if how is signal.SIGINT else -signal.SIGKILL)
+        subprocess.run(slow_training(config, data, broken, "--resume"), check=True, stderr=subprocess.DEVNULL)
+    assert (broken / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    steps = [json.loads(line)["step"] for line in (broken / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [json.loads(line)["step"] for line in (whole / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_resuming_with_other_data_is_refused(config: Path, tmp_path: Path) -> None:
+    data, out = examples_file(tmp_path), tmp_path / "run"
+    korseq("train", config, "--set", f"data.train={data}", *TINY, "--out", out)
+    data.write_text(data.read_text() + "새로운 문장이다\t긍정\n")
+    error = korseq(
+        "train", config, "--set", f"data.train={data}", *TINY, "--out", out, "--resume", code=1
+    ).stderr.decode()
+    assert "other settings, data or seed" in error
+
+
+def test_doctor_finds_everything_well() -> None:
+    output = korseq("doctor").stdout.decode()
+    assert "kiwipiepy_model" in output
+    assert "learnt two sentences by heart" in output
+    assert "✗" not in output
+
+
+def test_demo_learns_and_shows_predictions() -> None:
+    output = korseq("demo").stdout.decode()
+    accuracy = float(output.split("set apart: ")[1].split()[0])
+    assert accuracy > 0.75
+    assert "부정" in output
+    assert "긍정" in output

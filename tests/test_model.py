@@ -1,0 +1,123 @@
+"""The whole network, and predicting with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from helpers import LABELS, logits_of, synthetic_data, tiny_model
+
+from korseq import model as model_room
+from korseq.data.batches import collate
+from korseq.data.encoded import EncodedData
+from korseq.heads import Classification, Classifier, Regressor
+from korseq.model import SequenceModel, autocast, default_device, predict
+from korseq.nn import GRU, LSTM, SelfAttention, Transformer
+from korseq.registry import components
+
+CPU = torch.device("cpu")
+DATA = synthetic_data(np.random.default_rng(1).integers(1, 12, 40).tolist(), parts=True)
+MODELS = [
+    (LSTM(5, bidirectional=True),),
+    (GRU(5, reverse=True), SelfAttention(1)),
+    (Transformer(1, 2),),
+]
+every_model = pytest.mark.parametrize("encoders", MODELS, ids=lambda e: "+".join(type(x).__name__ for x in e))
+
+
+def one_by_one(data: EncodedData) -> list[EncodedData]:
+    cut = []
+    for a, b in zip(data.offsets[:-1], data.offsets[1:], strict=True):
+        ids = {feature: flat[a:b] for feature, flat in data.ids.items()}
+        cut.append(EncodedData(ids, np.asarray([0, b - a]), data.parts, None, 0))
+    return cut
+
+
+def probabilities(model: SequenceModel, data: EncodedData, precision: str = "fp32") -> torch.Tensor:
+    found = predict(model, data, CPU, precision)
+    return torch.tensor([p.probabilities for p in found if isinstance(p, Classification)])
+
+
+@every_model
+def test_predictions_stand_in_the_order_of_the_data(
+    encoders: tuple[LSTM, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches go by length, and here hold about three sequences each; the answers are those of each text alone."""
+    monkeypatch.setattr(model_room, "_PREDICTION_TOKENS", 20)
+    model = tiny_model(*encoders, parts=True)
+    together = probabilities(model, DATA)
+    alone = torch.cat([probabilities(model, data) for data in one_by_one(DATA)])
+    assert together.shape == (40, len(LABELS))
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
+    assert len({tuple(row) for row in alone.round(decimals=5).tolist()}) > 20  # an exchange would be seen
+
+
+@every_model
+def test_predictions_are_the_heads_of_the_logits(encoders: tuple[LSTM, ...]) -> None:
+    model = tiny_model(*encoders, parts=True)
+    torch.testing.assert_close(
+        probabilities(model, DATA), torch.softmax(logits_of(model, DATA), dim=1), rtol=0, atol=1e-6
+    )
+
+
+@every_model
+def test_bfloat16_is_close_to_float32(encoders: tuple[LSTM, ...]) -> None:
+    model = tiny_model(*encoders, parts=True)
+    exact, rough = probabilities(model, DATA), probabilities(model, DATA, "bf16")
+    assert not torch.equal(exact, rough)
+    torch.testing.assert_close(rough, exact, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_predicting_is_done_without_dropout_and_restores_the_mode(training: bool) -> None:
+    model = tiny_model(parts=True, dropout=0.5).train(training)
+    assert torch.equal(probabilities(model, DATA), probabilities(model, DATA))
+    assert model.training is training
+    assert all(module.training is training for module in model.modules())
+
+
+def test_predicting_leaves_random_numbers_and_gradients_alone() -> None:
+    model = tiny_model(parts=True, dropout=0.5)
+    state = torch.get_rng_state()
+    predict(model, DATA, CPU)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.is_grad_enabled()
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_nothing_is_predicted_of_nothing() -> None:
+    assert predict(tiny_model(), synthetic_data([]), CPU) == []
+
+
+@pytest.mark.parametrize("name", components("head"))
+def test_every_head_predicts_one_answer_a_text(name: str) -> None:
+    model = tiny_model(head=components("head")[name]())
+    assert len(predict(model, synthetic_data([2, 1, 3]), CPU)) == 3
+
+
+def test_widths_follow_from_the_parts() -> None:
+    model = tiny_model(LSTM(5, bidirectional=True), SelfAttention(2), head=Classifier(hidden_size=3), parts=True)
+    assert model.embeddings.output_size == 6 + 4
+    assert model.encoder.output_size == 10
+    batch = collate(DATA, np.arange(4))
+    assert model(batch.ids, batch.parts, batch.mask).shape == (4, len(LABELS))
+    assert tiny_model(head=Regressor())(batch.ids, {}, batch.mask).shape == (4,)
+
+
+@pytest.mark.parametrize(("precision", "enabled"), [("fp32", False), ("bf16", True)])
+def test_precision_decides_whether_the_model_runs_in_bfloat16(precision: str, enabled: bool) -> None:
+    with autocast(CPU, precision):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if enabled else torch.float32)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_auto_is_bfloat16_where_the_hardware_has_it(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_room, "_has_bf16", lambda _: has)
+    with autocast(CPU, "auto"):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert (product.dtype == torch.bfloat16) is has
+
+
+def test_the_default_device_can_hold_a_tensor() -> None:
+    assert torch.ones(1, device=default_device()).sum().item() == 1
