@@ -296,6 +296,17 @@ def test_transformer_layer_is_torchs_own_given_the_same_weights(padded: Padded) 
     torch.testing.assert_close(found[padded.mask], expected[padded.mask], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
+def test_a_transformer_is_its_layers_between_scaling_with_positions_and_a_norm(positions: Any, padded: Padded) -> None:
+    module = Transformer(2, 2, positions=positions, max_positions=16).build(SIZE).eval()
+    time = padded.mask.size(1)
+    table = module.positions.weight if module.positions is not None else sinusoids(time, SIZE, torch.device("cpu"))
+    states = padded.vectors * math.sqrt(SIZE) + table[:time]
+    for layer in module.layers:
+        states = layer(states, padded.mask)
+    torch.testing.assert_close(module(padded.vectors, padded.mask).states, module.norm(states))
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_only_a_causal_transformer_is_blind_to_what_follows(causal: bool) -> None:
     batch = padded_batch(lengths=(6, 6))
