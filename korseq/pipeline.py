@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -29,7 +27,6 @@ from korseq.model import Precision, SequenceModel, default_device, predict
 from korseq.nn.embeddings import Embeddings, EmbeddingStage
 from korseq.nn.encoders.base import Encoder, Stack
 from korseq.saving import Saved, read_pipeline, write_pipeline
-from korseq.text.kiwi import available_cores
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
 from korseq.text.vectors import read_vectors
 from korseq.text.vocabulary import Vocabulary
@@ -219,16 +216,9 @@ class Pipeline:
         fitted = self._require_fitted()
         analyses = self.config.tokenizer.stream(texts, self.config.sequence.max_characters)
         seen = truncated = 0
-
-        def windows() -> Iterator[EncodedData]:
-            nonlocal seen, truncated
-            while chunk := list(islice(analyses, window)):
-                encoded = encode(chunk, fitted.vocabularies, self.config.sequence)
-                seen, truncated = seen + len(encoded), truncated + encoded.truncated
-                yield encoded
-
-        for predictions in _beside(windows(), lambda data: predict(fitted.model, data, self.device, precision)):
-            yield from predictions
+        while len(data := encode(islice(analyses, window), fitted.vocabularies, self.config.sequence)):
+            seen, truncated = seen + len(data), truncated + data.truncated
+            yield from predict(fitted.model, data, self.device, precision)
         _warn_truncated(truncated, seen, self.config.sequence)
 
     def evaluate(self, source: Source, data: DataSettings | None = None) -> Scores:
@@ -318,36 +308,6 @@ class Pipeline:
         state = "trained" if self._fitted else "untrained"
         stages = (self.config.tokenizer, self.config.embedding, self.config.encoder, self.config.head)
         return f"Pipeline({state}, {', '.join(map(repr, stages))})"
-
-
-def _beside(
-    windows: Iterator[EncodedData], answer: Callable[[EncodedData], list[Prediction]]
-) -> Iterator[list[Prediction]]:
-    """Answer windows in order, while the next ones are being made.
-
-    The tokenizer keeps all cores busy, so the network runs beside it in threads that use one core each: its usual
-    threads would wait for each other at every step, which on a busy machine takes longer than the work. Tokenizing
-    costs at least four times what the network costs, so a quarter of the cores is enough.
-    """
-    first, second = next(windows, None), next(windows, None)
-    if first is None:
-        return
-    if second is None:  # nothing runs beside it
-        yield answer(first)
-        return
-    workers = max(1, available_cores() // 4)
-    threads = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as executor:
-            running = deque([executor.submit(answer, first), executor.submit(answer, second)])
-            for data in windows:
-                running.append(executor.submit(answer, data))
-                while len(running) > workers + 1:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-    finally:
-        torch.set_num_threads(threads)
 
 
 # Steps of `fit` -------------------------------------------------------------------------------------------------------

@@ -25,13 +25,14 @@ def main() -> None:
     parser.add_argument("test")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
+    parser.add_argument("--out", help="keep the trained pipelines: OUT-1, OUT-2, …")
     arguments = parser.parse_args()
     config = read_config(arguments.config, ["data.dev_fraction=0.02", *arguments.set])
     found = []
     for seed in arguments.seeds:
         pipeline = Pipeline.from_config(replace(config, training=replace(config.training, seed=seed)))
         began = time.perf_counter()
-        outcome = pipeline.fit(arguments.train)
+        outcome = pipeline.fit(arguments.train, out=f"{arguments.out}-{seed}" if arguments.out else None)
         seconds = time.perf_counter() - began
         scores = pipeline.evaluate(arguments.test)
         found.append(scores["accuracy"])
