@@ -91,7 +91,7 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> Config:
 
 
 # What a saved pipeline's TOML has besides the configuration; see korseq.saving.
-SAVED_KEYS = ("format", "korseq", "analyzer", "files")
+SAVED_KEYS = ("format", "korseq", "analyzer", "files", "versions")
 
 
 def to_toml(config: Config) -> str:
@@ -165,6 +165,7 @@ def _contradictions(config: Config) -> list[str]:
             mistakes.append(
                 f"{path}.feature: {type(config.tokenizer).__name__} gives no tags; use KiwiTokenizer or another feature"
             )
+        mistakes += [f"{path}.{message}" for message in stage.contradictions()]
         if seen.setdefault(stage.feature, (stage.min_count, stage.max_size)) != (stage.min_count, stage.max_size):
             mistakes.append(
                 f"{path}: another stage reads the same feature with another min_count or max_size; make them equal"

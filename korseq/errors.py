@@ -32,6 +32,10 @@ class DataError(KorseqError):
         super().__init__(f"{place}: {message}" if place else message)
 
 
+class TrainingError(KorseqError):
+    """A training that cannot go on."""
+
+
 class CheckpointError(KorseqError):
     """A saved pipeline or training checkpoint that is missing, damaged, or of another version."""
 

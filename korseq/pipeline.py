@@ -26,7 +26,7 @@ from korseq.labels import LabelSet
 from korseq.model import Precision, SequenceModel, default_device, predict
 from korseq.nn.embeddings import Embeddings, EmbeddingStage
 from korseq.nn.encoders.base import Encoder, Stack
-from korseq.saving import Saved, read_pipeline, write_pipeline
+from korseq.saving import Saved, read_pipeline, write_pipeline, write_run
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
 from korseq.text.vectors import read_vectors
 from korseq.text.vocabulary import Vocabulary
@@ -136,7 +136,7 @@ class Pipeline:
         config = replace(
             self.config,
             training=training or self.config.training,
-            data=data or self.config.data,
+            data=_with_names(data or self.config.data, train, dev),
             tokenizer=self.config.tokenizer.with_data_inside(),
         )
         origin = Pipeline.load(start, device="cpu") if isinstance(start, str | Path) else start
@@ -166,6 +166,8 @@ class Pipeline:
 
         folder = Path(out) if out else None
         identity = _identity(config, vocabularies, encoded, dev_encoded, origin)
+        if folder:
+            write_run(folder, config)
         outcome = run(model, encoded, config.training, evaluate, folder, resume, identity, progress)
         self.config = config
         model.to(device).eval()
@@ -313,6 +315,12 @@ class Pipeline:
 # Steps of `fit` -------------------------------------------------------------------------------------------------------
 
 
+def _with_names(data: DataSettings, train: Source, dev: Source | None) -> DataSettings:
+    """The settings with the names of the sources that have one, so that a saved pipeline tells what it was trained on."""
+    names = (str(source) if isinstance(source, str | Path) else None for source in (train, dev))
+    return replace(data, train=next(names), dev=next(names))
+
+
 def _read(source: Source, options: DataSettings, split: str) -> Dataset:
     """The rows of a labelled source; says how many were left out, if `on_error` allows it."""
     rows = read(source, options, split)
@@ -325,6 +333,11 @@ def _read(source: Source, options: DataSettings, split: str) -> Dataset:
 
 def _labels(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet:
     """The labels of the data; those of the pipeline it starts from if the data has no new one."""
+    for row, value in zip(rows["row"], rows["label"], strict=True):
+        try:
+            config.head.canonical(value)
+        except ValueError as error:
+            raise DataError(str(error), name_of(rows), row) from None
     try:
         found = config.head.learn_labels(rows["label"])
     except ValueError as error:

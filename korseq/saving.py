@@ -24,6 +24,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from korseq import __version__
+from korseq.card import versions
 from korseq.config import SAVED_KEYS, Config, build_config
 from korseq.errors import CheckpointError, ConfigError
 from korseq.files import write_files
@@ -85,6 +86,19 @@ def write_pipeline(folder: Path, saved: Saved) -> None:
         raise CheckpointError(
             f"{folder}: the pipeline could not be saved ({error}); what stood there before is untouched"
         ) from error
+
+
+def write_run(folder: Path, config: Config) -> None:
+    """Write `run.toml`, before training begins: the settings, the seed among them, and the versions they ran with.
+
+    Raises:
+        CheckpointError: If it cannot be written.
+    """
+    table = {"versions": versions()} | settings_of(config)
+    try:
+        write_files(folder, {"run.toml": tomli_w.dumps(table).encode()})
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written ({error}); choose another folder or make room") from error
 
 
 def read_pipeline(folder: Path) -> Saved:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from korseq import Pipeline, Training
 from korseq.heads import Classifier
 from korseq.nn import GRU, Embedding
+
+# Examples are counted, not timed: the first one may load Kiwi, and the machine may be busy.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 REPOSITORY = Path(__file__).parents[1]
 REVIEWS = REPOSITORY / "corpora" / "reviews.tsv"

@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     {"heads", "data"},
     {"model"},
     {"training"},
-    {"config", "card"},
+    {"card", "config"},
     {"saving"},
     {"warm_start"},
     {"pipeline"},

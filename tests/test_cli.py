@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,10 @@ def test_train_then_fine_tune_then_predict(config: Path, tmp_path: Path) -> None
         "train", config, "--set", f"data.train={data}", "--set", f"data.dev={data}", *TINY, "--seed", 3, "--out", base
     )
     assert Pipeline.load(base).config.training.seed == 3
+    told = tomllib.loads((base / "run.toml").read_text(encoding="utf-8"))
+    assert told["training"]["seed"] == 3
+    assert told["data"]["train"] == str(data)
+    assert "torch" in told["versions"]
     lines = [json.loads(line) for line in (base / "metrics.jsonl").read_text().splitlines()]
     assert [line["dev"]["count"] for line in lines if "dev" in line] == [8, 8]
     mine = tmp_path / "my.csv"

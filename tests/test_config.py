@@ -147,6 +147,7 @@ def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
         ({"embedding": NGramEmbedding(feature="form")}, "has no parts"),
         ({"embedding": Embedding(feature="tag"), "tokenizer": WhitespaceTokenizer()}, "gives no tags"),
         ({"embedding": (Embedding(8), Embedding(8, min_count=5))}, "another min_count"),
+        ({"embedding": Embedding(8, freeze=True)}, "no vectors to keep"),
         ({"encoder": Transformer(positions="learned", max_positions=64)}, "knows 64 positions"),
         ({"head": Classifier(multi_label=True, label_smoothing=0.1)}, "no meaning with multi_label"),
     ],

@@ -13,6 +13,7 @@ from conftest import EXAMPLES, REVIEWS, small_pipeline
 
 from korseq import ConfigError, DataError, Pipeline, Training
 from korseq.data import DataSettings, SequenceOptions
+from korseq.errors import TrainingError
 from korseq.heads import Classification, Classifier, MultiLabelClassification, Regressor
 from korseq.nn import (
     GRU,
@@ -286,3 +287,23 @@ def test_texts_that_are_cut_are_counted(trained: Pipeline) -> None:
     pipeline = small_pipeline()
     with pytest.warns(UserWarning, match="16 of 16 texts were cut after 256 tokens"):
         pipeline.fit(long, long, training=Training(epochs=1), progress=False)
+
+
+def test_a_value_that_is_no_number_is_named_with_its_row() -> None:
+    with pytest.raises(DataError, match="row 3: 'abc' is not a number"):
+        fitted([("싸다", 1), ("비싸다", 9), ("모르겠다", "abc")], head=Regressor())
+
+
+def test_a_training_that_diverges_says_so() -> None:
+    wild = Training(epochs=50, learning_rate=1e30, warmup=0, clip_norm=float("inf"), precision="fp32")
+    with pytest.raises(TrainingError, match=r"lower training\.learning_rate"):
+        fitted(training=wild, head=Classifier(pooling=MaxPooling()), encoder=(RNN(8), SelfAttention(heads=2)))
+
+
+def test_a_saved_pipeline_tells_what_it_was_trained_on(tmp_path: Path) -> None:
+    path = tmp_path / "리뷰.tsv"
+    path.write_text("text\tlabel\n" + "".join(f"{t}\t{label}\n" for t, label in EXAMPLES), encoding="utf-8")
+    pipeline = small_pipeline()
+    pipeline.fit(path, EXAMPLES, training=Training(epochs=1), progress=False)
+    assert pipeline.config.data.train == str(path)
+    assert pipeline.config.data.dev is None

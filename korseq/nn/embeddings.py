@@ -40,6 +40,10 @@ class EmbeddingStage(ABC):
         """A text file of word vectors to begin with."""
         return None
 
+    def contradictions(self) -> list[str]:
+        """Settings of this stage that do not go together, one message each."""
+        return []
+
     @abstractmethod
     def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> EmbeddingModule:
         """The module.
@@ -62,7 +66,7 @@ class Embedding(EmbeddingStage):
         dropout: Share of the vectors' elements that training sets to zero.
         word_dropout: Share of the tokens that training makes unknown, so that `<unk>` is learned.
         vectors: Text file of pretrained vectors (word2vec or fastText, `token v1 v2 …` a line) to begin with.
-        freeze: Keep the pretrained vectors as they are.
+        freeze: Keep the table as it is at the beginning: pretrained vectors, and random ones for tokens without.
     """
 
     size: int = Field(default=128, ge=1)
@@ -76,6 +80,9 @@ class Embedding(EmbeddingStage):
 
     def pretrained_file(self) -> str | None:
         return self.vectors
+
+    def contradictions(self) -> list[str]:
+        return ["freeze: there are no vectors to keep; set vectors = FILE"] if self.freeze and not self.vectors else []
 
     def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> LookupEmbedding:
         return LookupEmbedding(vocabulary_size, self.size, self.dropout, self.word_dropout, pretrained, self.freeze)

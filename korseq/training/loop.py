@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from korseq.data.batches import Batch, collate, training_order
 from korseq.data.encoded import EncodedData
+from korseq.errors import TrainingError
 from korseq.model import SequenceModel, autocast
 from korseq.training.metrics import Scores
 from korseq.training.settings import Training
@@ -148,6 +149,11 @@ def train(
             for parameters in optimizer.param_groups:
                 parameters["lr"] = rate
             loss, examples, tokens = _accumulate(model, [collate(data, i) for i in group], settings, accelerator)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss} in step {state.step + 1}: training diverged; lower training.learning_rate "
+                    f'(now {settings.learning_rate:g}), lengthen training.warmup, or set training.precision = "fp32"'
+                )
             if math.isfinite(settings.clip_norm):
                 accelerator.clip_grad_norm_(model.parameters(), settings.clip_norm)
             optimizer.step()

@@ -104,7 +104,7 @@ class Recurrent(EncoderModule):
                 self._read(cell, states, mask, reversal if backward else None) for cell, backward in self._pairs(layer)
             ]
             states = self.dropout(torch.cat([s for s, _ in read], dim=2) if len(read) > 1 else read[0][0])
-        final = torch.cat([f for _, f in read], dim=1)  # (B, H)
+        final = self.dropout(torch.cat([f for _, f in read], dim=1))  # (B, H)
         return Encoded(states, final)
 
     def _pairs(self, layer: nn.Module) -> list[tuple[nn.Module, bool]]:
