@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from korseq.data.readers import FORMATS, DataSettings, name_of, read, skipped_rows
+from korseq.data.formats import FORMATS
+from korseq.data.readers import DataSettings, name_of, read, skipped_rows
 from korseq.errors import DataError
 
 ROWS = [("영화가 좋다", "긍정"), ('그가 "별로"라더라, 나도', "부정"), ("두 줄\n짜리 글", "긍정")]

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from korseq.nn.encoders.base import Encoded, Encoder, EncoderModule
 from korseq.nn.masks import last_of, reorder, reversal_of
-from korseq.registry import component
+from korseq.registry import component, settings
+
+
+@settings
+class _Recurrence(Encoder):
+    """What the three have in common."""
+
+    cell: ClassVar[type[nn.RNN | nn.LSTM | nn.GRU]]
+
+    hidden_size: int = Field(default=128, ge=1)
+    layers: int = Field(default=1, ge=1)
+    bidirectional: bool = False
+    reverse: bool = False
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    def build(self, input_size: int) -> Recurrent:
+        directions = (False, True) if self.bidirectional else (self.reverse,)
+        return Recurrent(self.cell, input_size, self.hidden_size, self.layers, directions, self.dropout)
 
 
 @component
-class RNN(Encoder):
+class RNN(_Recurrence):
     """Simple recurrence, h_t = tanh(W x_t + U h_(t-1) + b).
 
     Args:
@@ -20,50 +39,24 @@ class RNN(Encoder):
         layers: Stacked layers.
         bidirectional: Also read from the end.
         reverse: Read from the end only.
-        dropout: On the output of every layer.
+        dropout: On the output of every layer, and on the final state.
     """
 
-    hidden_size: int = Field(default=128, ge=1)
-    layers: int = Field(default=1, ge=1)
-    bidirectional: bool = False
-    reverse: bool = False
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-
-    def build(self, input_size: int) -> Recurrent:
-        return Recurrent(nn.RNN, input_size, self.hidden_size, self.layers, _directions(self), self.dropout)
+    cell = nn.RNN
 
 
 @component
-class LSTM(Encoder):
+class LSTM(_Recurrence):
     """Long short-term memory. The arguments are those of `RNN`."""
 
-    hidden_size: int = Field(default=128, ge=1)
-    layers: int = Field(default=1, ge=1)
-    bidirectional: bool = False
-    reverse: bool = False
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-
-    def build(self, input_size: int) -> Recurrent:
-        return Recurrent(nn.LSTM, input_size, self.hidden_size, self.layers, _directions(self), self.dropout)
+    cell = nn.LSTM
 
 
 @component
-class GRU(Encoder):
+class GRU(_Recurrence):
     """Gated recurrent unit. The arguments are those of `RNN`."""
 
-    hidden_size: int = Field(default=128, ge=1)
-    layers: int = Field(default=1, ge=1)
-    bidirectional: bool = False
-    reverse: bool = False
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-
-    def build(self, input_size: int) -> Recurrent:
-        return Recurrent(nn.GRU, input_size, self.hidden_size, self.layers, _directions(self), self.dropout)
-
-
-def _directions(settings: RNN | LSTM | GRU) -> tuple[bool, ...]:
-    """For each direction of a layer: does it read from the end?"""
-    return (False, True) if settings.bidirectional else (settings.reverse,)
+    cell = nn.GRU
 
 
 class Recurrent(EncoderModule):
