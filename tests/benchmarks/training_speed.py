@@ -6,7 +6,7 @@
 The 5,000 most frequent morphemes, the first 30 of each review, embedding 100, 128 units, batches of 128. korseq is timed
 with its own training loop as a user gets it (AdamW, clipping, batches of similar length), Keras with `model.fit` over
 ready-made batches padded to 30; the two alternate encoder by encoder. `--precision` is korseq's; Keras computes in
-float32, its default. `--no-buckets` pads korseq's batches to 30 too, so that only the arithmetic is compared.
+float32, its default. Rows with `"buckets": false` pad korseq's batches to 30 too, so that only the arithmetic is compared.
 
 The last encoder is the one-layer Transformer of the Keras peer: 8 heads of size 128 on a width of 100 and a feed-forward
 part of 512. korseq's has the same attention and the same feed-forward width, with residual connections where the
@@ -124,40 +124,36 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=40_000)
     parser.add_argument("--precision", nargs="+", default=["fp32", "auto"])
     parser.add_argument("--encoders", nargs="+", default=list(ENCODERS))
-    parser.add_argument("--no-buckets", action="store_true", help="give korseq batches padded to 30 as well")
     parser.add_argument("--windows", type=int, default=3)
-    parser.add_argument("--batches", type=int, default=150)
+    parser.add_argument("--batches", type=int, default=100)
     arguments = parser.parse_args()
     data, padded = corpus(arguments.file, arguments.rows)
-    timed = full_length(data, padded) if arguments.no_buckets else data
-    ratios: dict[str, list[float]] = {precision: [] for precision in arguments.precision}
+    sides = {(precision, True): data for precision in arguments.precision}
+    sides |= {(precision, False): full_length(data, padded) for precision in arguments.precision}
+    ratios: dict[tuple[str, bool], list[float]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as folder:
         npz = Path(folder) / "reviews.npz"
         np.savez(npz, ids=padded, labels=np.asarray(data.targets, dtype=np.int32))
         for name in arguments.encoders:
             peer = keras_speed(arguments.keras, name, npz) if arguments.keras else None
-            for precision in arguments.precision:
+            for (precision, buckets), timed in sides.items():
                 speed, parameters = korseq_speed(name, timed, precision, arguments.windows, arguments.batches)
-                measured = {"korseq_reviews_per_second": round(speed), "parameters": parameters}
+                measured: dict[str, object] = {"korseq_reviews_per_second": round(speed), "parameters": parameters}
                 if peer:
-                    ratios[precision].append(speed / peer["reviews_per_second"])
+                    ratio = speed / peer["reviews_per_second"]
+                    ratios[precision, buckets].append(ratio)
                     measured |= {
                         "keras_reviews_per_second": round(peer["reviews_per_second"]),
-                        "ratio": round(ratios[precision][-1], 2),
+                        "ratio": round(ratio, 2),
                         "keras_parameters": peer["parameters"],
                         "keras": peer["keras"],
                     }
-                row(
-                    what="training speed",
-                    encoder=name,
-                    precision=precision,
-                    buckets=not arguments.no_buckets,
-                    **measured,
-                )
-    for precision, found in ratios.items():
+                row(what="training speed", encoder=name, precision=precision, buckets=buckets, **measured)
+    for (precision, buckets), found in ratios.items():
         if found:
             mean = math.exp(statistics.mean(map(math.log, found)))
-            print(f"{precision}: geometric mean {mean:.2f} times Keras, lowest {min(found):.2f}")
+            how = "batches of similar length" if buckets else "batches padded to 30"
+            print(f"{precision}, {how}: geometric mean {mean:.2f} times Keras, lowest {min(found):.2f}")
 
 
 if __name__ == "__main__":
