@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from threading import Lock
 from typing import Literal
 
@@ -54,6 +55,19 @@ def _has_bf16(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
+
+
+def compact(model: SequenceModel, device: torch.device, precision: Precision) -> SequenceModel:
+    """The model as `predict` runs it fastest: where it computes in bfloat16, a copy whose weights are stored in it.
+
+    Autocast would convert what it reads from float32 tables again for every batch. Buffers stay as they are.
+    """
+    if not autocast(device, precision)._enabled:
+        return model
+    copy = deepcopy(model)
+    for parameter in copy.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    return copy
 
 
 def predict(

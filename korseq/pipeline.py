@@ -23,7 +23,7 @@ from korseq.data.splits import stratified_split
 from korseq.errors import CheckpointError, ConfigError, DataError, KorseqError
 from korseq.heads.base import Head, Prediction
 from korseq.labels import LabelSet
-from korseq.model import Precision, SequenceModel, default_device, predict
+from korseq.model import Precision, SequenceModel, compact, default_device, predict
 from korseq.nn.embeddings import Embeddings, EmbeddingStage
 from korseq.nn.encoders.base import Encoder, Stack
 from korseq.saving import Saved, read_pipeline, write_pipeline, write_run
@@ -94,6 +94,7 @@ class Pipeline:
         self.config = config
         self.device = torch.device(device) if device else default_device()
         self._fitted: _Fitted | None = None
+        self._compacted: dict[Precision, SequenceModel] = {}
 
     @classmethod
     def from_config(cls, config: Config | str | Path, device: str | torch.device | None = None) -> Pipeline:
@@ -180,6 +181,7 @@ class Pipeline:
             evaluate(),
         )
         self._fitted = _Fitted(vocabularies, labels, model, card)
+        self._compacted.clear()
         if folder:
             self.save(folder)
         return outcome
@@ -220,8 +222,13 @@ class Pipeline:
         seen = truncated = 0
         while len(data := encode(islice(analyses, window), fitted.vocabularies, self.config.sequence)):
             seen, truncated = seen + len(data), truncated + data.truncated
-            yield from predict(fitted.model, data, self.device, precision)
+            yield from predict(self._compact(fitted, precision), data, self.device, precision)
         _warn_truncated(truncated, seen, self.config.sequence)
+
+    def _compact(self, fitted: _Fitted, precision: Precision) -> SequenceModel:
+        if precision not in self._compacted:
+            self._compacted[precision] = compact(fitted.model, self.device, precision)
+        return self._compacted[precision]
 
     def evaluate(self, source: Source, data: DataSettings | None = None) -> Scores:
         """Scores on labelled data; everything in `.values`, ready for JSON.

@@ -26,8 +26,9 @@ def ngrams(word: str) -> list[str]:
 
 
 def _marked(word: str) -> str:
-    shortened = _LENGTHENED.sub(r"\1\1\1", word)[:_LONGEST_WORD]
-    return f"<{shortened}>"
+    if len(word) - len(set(word)) >= 3:  # else no character stands there four times; cheaper than the pattern
+        word = _LENGTHENED.sub(r"\1\1\1", word)
+    return f"<{word[:_LONGEST_WORD]}>"
 
 
 class NGramTable:
