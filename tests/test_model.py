@@ -11,7 +11,7 @@ from korseq import model as model_room
 from korseq.data.batches import collate
 from korseq.data.encoded import EncodedData
 from korseq.heads import Classification, Classifier, Regressor
-from korseq.model import SequenceModel, autocast, default_device, predict
+from korseq.model import SequenceModel, autocast, compact, default_device, predict
 from korseq.nn import GRU, LSTM, SelfAttention, Transformer
 from korseq.registry import components
 
@@ -121,3 +121,45 @@ def test_auto_is_bfloat16_where_the_hardware_has_it(has: bool, monkeypatch: pyte
 
 def test_the_default_device_can_hold_a_tensor() -> None:
     assert torch.ones(1, device=default_device()).sum().item() == 1
+
+
+@every_model
+def test_a_compact_copy_answers_nearly_the_same_and_leaves_the_model_as_it_is(encoders: tuple[LSTM, ...]) -> None:
+    model = tiny_model(*encoders, parts=True)
+    copy = compact(model, CPU, "bf16")
+    assert all(p.dtype == torch.bfloat16 for p in copy.parameters())
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+    torch.testing.assert_close(probabilities(copy, DATA, "bf16"), probabilities(model, DATA, "bf16"), rtol=0, atol=0.02)
+
+
+def test_float32_needs_no_copy() -> None:
+    model = tiny_model(LSTM(5))
+    assert compact(model, CPU, "fp32") is model
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_any_number_of_threads_gives_the_same_answers_and_is_restored(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_room, "_PREDICTION_TOKENS", 20)
+    model = tiny_model(LSTM(5), parts=True)
+    before = torch.get_num_threads()
+    expected = probabilities(model, DATA)
+    torch.set_num_threads(threads)
+    try:
+        torch.testing.assert_close(probabilities(model, DATA), expected, rtol=0, atol=1e-6)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_error_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_room, "_PREDICTION_TOKENS", 20)
+    model = tiny_model(LSTM(5), parts=True)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(model.encoder, "forward", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        predict(model, DATA, CPU)
