@@ -249,6 +249,14 @@ def test_folder_and_progress_do_not_change_the_weights(tmp_path: Path, capsys: p
 # Interruption ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def python_handles_ctrl_c() -> Iterator[None]:
+    """As in a terminal; a shell that starts the tests in the background has them ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def ctrl_c() -> None:
     signal.raise_signal(signal.SIGINT)
 
