@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -37,10 +37,10 @@ def examine() -> Iterator[tuple[str, str, bool]]:
     yield from _attempt("pipeline", _try_pipeline)
 
 
-def _attempt(what: str, attempt: object) -> Iterator[tuple[str, str, bool]]:
+def _attempt(what: str, attempt: Callable[[], str]) -> Iterator[tuple[str, str, bool]]:
     began = time.perf_counter()
     try:
-        finding = attempt()  # type: ignore[operator]
+        finding = attempt()
     except Exception as error:  # a doctor reports whatever it finds
         yield what, f"{type(error).__name__}: {error}", False
     else:
