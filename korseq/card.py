@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from korseq import __version__
-from korseq.training.metrics import Scores
 from korseq.training.run import Outcome
+from korseq.training.scores import Scores
 
 
 def versions() -> dict[str, str]:

@@ -54,6 +54,10 @@ def _fail(message: str) -> NoReturn:
 
 - `korseq train pipelines/sentiment.toml --set data.train=train.tsv --set training.epochs=3 --seed 1 --out runs/nsmc`
 
+- `korseq train pipelines/ner.toml --set data.train=ner.jsonl --set data.dev=dev.jsonl --out runs/ner` (named entities)
+
+- `korseq train pipelines/pos.toml --set data.train=train.conllu --set data.tag=xpos --out runs/pos` (parts of speech)
+
 - `korseq train --from runs/nsmc --set data.train=my.csv --out runs/my` (fine-tune a trained pipeline on your own data)
 
 - `korseq train pipelines/sentiment.toml --set data.train=reviews.csv --out runs/mine --resume` (go on after Ctrl-C or a crash)
@@ -76,7 +80,8 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pipeline in OUT.")] = False,
     seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=N.", min=0)] = None,
 ) -> None:
-    """Train a pipeline on a file of texts and labels (CSV, TSV, JSON lines, Parquet)."""
+    """Train a pipeline: on texts and labels (CSV, TSV, JSON lines, Parquet), or on texts with entities or tagged words (JSON
+    lines with spans, KLUE's TSV, CoNLL columns, CoNLL-U)."""
     from korseq.config import changed, read_config
     from korseq.pipeline import Pipeline
     from korseq.saving import PIPELINE_FILE
@@ -206,7 +211,10 @@ def _print_scores(scores: Scores, as_json: bool) -> None:
 
     overall = Table("score", "value")
     for name, value in scores.values.items():
-        if not isinstance(value, dict):
+        if name == "errors":
+            for kind, count in value.items():
+                overall.add_row(f"errors: {kind}", _shown(count))
+        elif not isinstance(value, dict):
             overall.add_row(name, _shown(value))
     console = Console()
     console.print(overall)
@@ -219,4 +227,8 @@ def _print_scores(scores: Scores, as_json: bool) -> None:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list):
+        return " – ".join(map(_shown, value))
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"

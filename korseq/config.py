@@ -147,29 +147,14 @@ def _report(source: str | None, mistakes: Sequence[str]) -> str:
 
 def _contradictions(config: Config) -> list[str]:
     """Settings that are valid each on its own but not together."""
-    mistakes = []
-    seen: dict[str, tuple[int, int | None]] = {}
-    for i, stage in enumerate(config.embeddings):
-        path = f"embedding.{i}" if len(config.embeddings) > 1 else "embedding"
-        if stage.feature not in FEATURES:
-            mistakes.append(
-                f"{path}.feature: there is no feature '{stage.feature}'{did_you_mean(stage.feature, FEATURES)}"
-            )
-        elif stage.reads_parts and FEATURES[stage.feature].parts is None:
-            mistakes.append(
-                f"{path}.feature: '{stage.feature}' has no parts for {type(stage).__name__} to read; use Embedding for it"
-            )
-        elif not stage.reads_parts and FEATURES[stage.feature].parts is not None:
-            mistakes.append(f"{path}.feature: '{stage.feature}' is made of parts; use NGramEmbedding for it")
-        elif stage.feature == "tag" and not config.tokenizer.has_tags:
-            mistakes.append(
-                f"{path}.feature: {type(config.tokenizer).__name__} gives no tags; use KiwiTokenizer or another feature"
-            )
-        mistakes += [f"{path}.{message}" for message in stage.contradictions()]
-        if seen.setdefault(stage.feature, (stage.min_count, stage.max_size)) != (stage.min_count, stage.max_size):
-            mistakes.append(
-                f"{path}: another stage reads the same feature with another min_count or max_size; make them equal"
-            )
+    mistakes = _stage_contradictions("embedding", config.embeddings, config.tokenizer)
+    mistakes += _stage_contradictions("head.embedding", config.head.stages, config.tokenizer)
+    if any(stage.reads_kiwi_vectors() for stage in config.head.stages):
+        mistakes.append("head.embedding: KiwiVectors are of morphemes, not of units; put them into embedding")
+    if any(stage.reads_kiwi_vectors() for stage in config.embeddings) and not isinstance(
+        config.tokenizer, KiwiTokenizer
+    ):
+        mistakes.append("embedding: KiwiVectors are of Kiwi's morphemes; use the tokenizer KiwiTokenizer")
     for encoder in config.encoders:
         longest = encoder.longest()
         if longest is not None and longest < config.sequence.max_length:
@@ -178,3 +163,30 @@ def _contradictions(config: Config) -> list[str]:
                 "raise max_positions or lower max_length"
             )
     return mistakes + config.head.contradictions()
+
+
+def _stage_contradictions(path: str, stages: Sequence[EmbeddingStage], tokenizer: Tokenizer) -> list[str]:
+    mistakes = []
+    seen: dict[str, tuple[int, int | None]] = {}
+    for i, stage in enumerate(stages):
+        place = f"{path}.{i}" if len(stages) > 1 else path
+        if stage.feature not in FEATURES:
+            mistakes.append(
+                f"{place}.feature: there is no feature '{stage.feature}'{did_you_mean(stage.feature, FEATURES)}"
+            )
+        elif stage.reads_parts and FEATURES[stage.feature].parts is None:
+            mistakes.append(
+                f"{place}.feature: '{stage.feature}' has no parts for {type(stage).__name__} to read; use Embedding for it"
+            )
+        elif not stage.reads_parts and FEATURES[stage.feature].parts is not None:
+            mistakes.append(f"{place}.feature: '{stage.feature}' is made of parts; use NGramEmbedding for it")
+        elif stage.feature == "tag" and not tokenizer.has_tags:
+            mistakes.append(
+                f"{place}.feature: {type(tokenizer).__name__} gives no tags; use KiwiTokenizer or another feature"
+            )
+        mistakes += [f"{place}.{message}" for message in stage.contradictions()]
+        if seen.setdefault(stage.feature, (stage.min_count, stage.max_size)) != (stage.min_count, stage.max_size):
+            mistakes.append(
+                f"{place}: another stage reads the same feature with another min_count or max_size; make them equal"
+            )
+    return mistakes

@@ -16,6 +16,7 @@ from korseq.data.encoded import EncodedData
 from korseq.heads.base import HeadModule, Prediction
 from korseq.nn.embeddings import Embeddings
 from korseq.nn.encoders.base import EncoderModule
+from korseq.nn.units import UnitBatch
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -30,9 +31,15 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.embeddings, self.encoder, self.head = embeddings, encoder, head
 
-    def forward(self, ids: Mapping[str, Tensor], parts: Mapping[str, Tensor], mask: Tensor) -> Tensor:
+    def forward(
+        self,
+        ids: Mapping[str, Tensor],
+        parts: Mapping[str, Tensor],
+        mask: Tensor,
+        units: UnitBatch | None = None,
+    ) -> Tensor:
         """The head's logits for a batch (see `korseq.data.Batch`); every row of the mask has at least one real token."""
-        logits: Tensor = self.head(self.encoder(self.embeddings(ids, parts, mask), mask), mask)
+        logits: Tensor = self.head(self.encoder(self.embeddings(ids, parts, mask), mask), mask, units)
         return logits
 
 
@@ -64,7 +71,7 @@ def compact(model: SequenceModel, device: torch.device, precision: Precision) ->
     """
     if not autocast(device, precision)._enabled:
         return model
-    copy = deepcopy(model)
+    copy = deepcopy(model, {id(buffer): buffer for buffer in model.buffers()})  # which are large, and not changed
     for parameter in copy.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
     return copy
@@ -79,8 +86,10 @@ def predict(
     def answer(batch: Batch) -> None:
         with torch.inference_mode(), autocast(device, precision):
             there = batch.to(device)
-            logits = model(there.ids, there.parts, there.mask).cpu()
-        for i, prediction in zip(batch.indices.tolist(), model.head.predictions(logits), strict=True):
+            logits = model(there.ids, there.parts, there.mask, there.units)
+        with torch.inference_mode():
+            answers = model.head.predictions(logits, there.units)
+        for i, prediction in zip(batch.indices.tolist(), answers, strict=True):
             results[i] = prediction
 
     was_training = model.training

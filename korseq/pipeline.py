@@ -4,34 +4,47 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from korseq.building import build_model, fixed_vocabularies, restore_vectors
 from korseq.card import training_card
 from korseq.config import Config, build_config, read_config, to_toml
-from korseq.data.encoded import EncodedData, SequenceOptions, analyses_of, analyze, count_symbols, encode
+from korseq.data.encoded import EncodedData, SequenceOptions, analyses_of, analyze
 from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
 from korseq.data.splits import stratified_split
-from korseq.errors import CheckpointError, ConfigError, DataError, KorseqError
+from korseq.errors import CheckpointError, KorseqError
 from korseq.heads.base import Head, Prediction
 from korseq.labels import LabelSet
 from korseq.model import Precision, SequenceModel, compact, default_device, predict
-from korseq.nn.embeddings import Embeddings, EmbeddingStage
-from korseq.nn.encoders.base import Encoder, Stack
+from korseq.nn.embeddings import EmbeddingStage
+from korseq.nn.encoders.base import Encoder
+from korseq.prepare import (
+    Encoded,
+    encode_texts,
+    finished,
+    labels_of,
+    max_characters,
+    units_in,
+    vocabularies_of,
+    with_targets,
+)
 from korseq.saving import Saved, read_pipeline, write_pipeline, write_run
+from korseq.text.alignment import Analysis
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
-from korseq.text.vectors import read_vectors
+from korseq.text.units import Units
 from korseq.text.vocabulary import Vocabulary
-from korseq.training.metrics import METRICS, Scores
+from korseq.training.metrics import METRICS
 from korseq.training.run import Outcome, run
+from korseq.training.scores import Scores
 from korseq.training.settings import Training
 from korseq.warm_start import warm_start
 
@@ -141,39 +154,38 @@ class Pipeline:
             tokenizer=self.config.tokenizer.with_data_inside(),
         )
         origin = Pipeline.load(start, device="cpu") if isinstance(start, str | Path) else start
-        train_rows, dev_rows = self._rows(config, train, dev)
-        known = origin._require_fitted().labels if origin else None
-        labels = _labels(config, train_rows, known)
-        targets, dev_targets = (_targets(config, rows, labels) for rows in (train_rows, dev_rows))
-        limit = config.sequence.max_characters
-        analyzed, dev_analyzed = (analyze(rows, config.tokenizer, limit, progress) for rows in (train_rows, dev_rows))
-        vocabularies = _vocabularies(
-            config, train_rows, analyzed, origin._require_fitted().vocabularies if origin else {}
+        before = origin._require_fitted() if origin else None
+        train_rows, dev_rows = _train_and_dev(config, train, dev)
+        labels = labels_of(config, train_rows, before.labels if before else None)
+        learnt, vocabularies = self._encode_for_training(config, train_rows, labels, before, progress)
+        held_out = _encode_rows(config, vocabularies, labels, dev_rows, progress)
+        _warn_truncated(
+            learnt.data.truncated + held_out.data.truncated, len(train_rows) + len(dev_rows), config.sequence
         )
-        encoded = encode(analyses_of(train_rows["text"], analyzed), vocabularies, config.sequence, targets)
-        dev_encoded = encode(analyses_of(dev_rows["text"], dev_analyzed), vocabularies, config.sequence, dev_targets)
-        _warn_truncated(encoded.truncated + dev_encoded.truncated, len(encoded) + len(dev_encoded), config.sequence)
+        if progress:
+            _report_spans(learnt, held_out)
 
         torch.manual_seed(config.training.seed)
-        model = _build(config, vocabularies, labels, pretrained=True)
-        model.head.prepare(torch.from_numpy(targets))
+        model = build_model(config, vocabularies, labels, pretrained=True)
+        assert learnt.data.targets is not None
+        model.head.prepare(torch.from_numpy(learnt.data.targets))
         if origin is not None:
             warm_start(model, vocabularies, labels, config, origin.saved())
-        gold = [config.head.canonical(value) for value in dev_rows["label"]]
-        device = self.device
+            restore_vectors(model, vocabularies, "the pipeline to start from")  # as its weights know them
 
         def evaluate() -> Scores:
-            return METRICS[config.head.metric](gold, predict(model, dev_encoded, device))
+            answers = predict(model, held_out.data, self.device)
+            return _scores(config, dev_rows, finished(config, held_out, answers, vocabularies), held_out)
 
         folder = Path(out) if out else None
-        identity = _identity(config, vocabularies, encoded, dev_encoded, origin)
+        identity = _identity(config, vocabularies, learnt.data, held_out.data, origin)
         if folder:
             write_run(folder, config)
-        outcome = run(model, encoded, config.training, evaluate, folder, resume, identity, progress)
+        outcome = run(model, learnt.data, config.training, evaluate, folder, resume, identity, progress)
         self.config = config
-        model.to(device).eval()
+        model.to(self.device).eval()
         card = training_card(
-            {"train": (name_of(train_rows), len(encoded)), "dev": (name_of(dev_rows), len(dev_encoded))},
+            {"train": (name_of(train_rows), len(train_rows)), "dev": (name_of(dev_rows), len(dev_rows))},
             to_toml(config),
             labels.labels,
             sum(p.numel() for p in model.parameters()),
@@ -187,14 +199,14 @@ class Pipeline:
         return outcome
 
     @staticmethod
-    def _rows(config: Config, train: Source, dev: Source | None) -> tuple[Dataset, Dataset]:
-        rows = _read(train, config.data, "train")
-        if dev is not None:
-            return rows, _read(dev, config.data, "dev")
-        larger, smaller = stratified_split(
-            [str(v) for v in rows["label"]], config.data.dev_fraction, config.data.split_seed
-        )
-        return rows.select(larger), rows.select(smaller)
+    def _encode_for_training(
+        config: Config, rows: Dataset, labels: LabelSet, before: _Fitted | None, progress: bool
+    ) -> tuple[Encoded, dict[str, Vocabulary]]:
+        """The training data as ids, and the vocabularies made of it."""
+        analyses, units = _analyze_rows(config, rows, progress)
+        known = before.vocabularies if before else {}
+        vocabularies = vocabularies_of(config, analyses, units, fixed_vocabularies(config), known)
+        return with_targets(encode_texts(config, vocabularies, analyses, units), config, rows, labels), vocabularies
 
     # Use ------------------------------------------------------------------------------------------------------------
 
@@ -218,12 +230,14 @@ class Pipeline:
             precision: Of the network's arithmetic.
         """
         fitted = self._require_fitted()
-        analyses = self.config.tokenizer.stream(texts, self.config.sequence.max_characters)
+        config = self.config
+        analyses = config.tokenizer.stream(texts, max_characters(config))
         seen = truncated = 0
-        while len(data := encode(islice(analyses, window), fitted.vocabularies, self.config.sequence)):
-            seen, truncated = seen + len(data), truncated + data.truncated
-            yield from predict(self._compact(fitted, precision), data, self.device, precision)
-        _warn_truncated(truncated, seen, self.config.sequence)
+        while len((encoded := encode_texts(config, fitted.vocabularies, islice(analyses, window))).data):
+            seen, truncated = seen + len(encoded.data), truncated + encoded.data.truncated
+            answers = predict(self._compact(fitted, precision), encoded.data, self.device, precision)
+            yield from finished(config, encoded, answers, fitted.vocabularies)
+        _warn_truncated(truncated, seen, config.sequence)
 
     def _compact(self, fitted: _Fitted, precision: Precision) -> SequenceModel:
         if precision not in self._compacted:
@@ -238,13 +252,11 @@ class Pipeline:
         """
         fitted = self._require_fitted()
         config = replace(self.config, data=data or self.config.data)
-        rows = _read(source, config.data, "test")
-        _targets(config, rows, fitted.labels)  # refuses labels that could never be answered
-        analyzed = analyze(rows, config.tokenizer, config.sequence.max_characters)
-        encoded = encode(analyses_of(rows["text"], analyzed), fitted.vocabularies, config.sequence)
-        _warn_truncated(encoded.truncated, len(encoded), config.sequence)
-        gold = [config.head.canonical(value) for value in rows["label"]]
-        return METRICS[config.head.metric](gold, predict(fitted.model, encoded, self.device))
+        rows = _read(source, config, "test")
+        encoded = _encode_rows(config, fitted.vocabularies, fitted.labels, rows, True)
+        _warn_truncated(encoded.data.truncated, len(rows), config.sequence)
+        answers = predict(fitted.model, encoded.data, self.device)
+        return _scores(config, rows, finished(config, encoded, answers, fitted.vocabularies), encoded)
 
     # Keeping --------------------------------------------------------------------------------------------------------
 
@@ -282,11 +294,12 @@ class Pipeline:
                 f"{folder}: was trained with another version of Kiwi; its scores may differ here. Evaluate it again",
                 stacklevel=2,
             )
-        model = _build(saved.config, saved.vocabularies, saved.labels, pretrained=False)
+        model = build_model(saved.config, saved.vocabularies, saved.labels, pretrained=False)
         try:
             model.load_state_dict(saved.weights)
         except RuntimeError as error:
             raise CheckpointError(f"{folder}: the weights do not fit the settings: {error}") from error
+        restore_vectors(model, saved.vocabularies, str(folder))
         model.to(pipeline.device).eval()
         pipeline._fitted = _Fitted(saved.vocabularies, saved.labels, model, saved.card)
         return pipeline
@@ -328,9 +341,18 @@ def _with_names(data: DataSettings, train: Source, dev: Source | None) -> DataSe
     return replace(data, train=next(names), dev=next(names))
 
 
-def _read(source: Source, options: DataSettings, split: str) -> Dataset:
+def _train_and_dev(config: Config, train: Source, dev: Source | None) -> tuple[Dataset, Dataset]:
+    rows = _read(train, config, "train")
+    if dev is not None:
+        return rows, _read(dev, config, "dev")
+    strata = [str(value) for value in rows["label"]] if config.head.unit is None else [""] * len(rows)
+    larger, smaller = stratified_split(strata, config.data.dev_fraction, config.data.split_seed)
+    return rows.select(larger), rows.select(smaller)
+
+
+def _read(source: Source, config: Config, split: str) -> Dataset:
     """The rows of a labelled source; says how many were left out, if `on_error` allows it."""
-    rows = read(source, options, split)
+    rows = read(source, config.data, split, spans=config.head.unit is not None)
     skipped = skipped_rows(rows)
     if skipped:
         were = "row was" if skipped == 1 else "rows were"
@@ -338,58 +360,31 @@ def _read(source: Source, options: DataSettings, split: str) -> Dataset:
     return rows
 
 
-def _labels(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet:
-    """The labels of the data; those of the pipeline it starts from if the data has no new one."""
-    for row, value in zip(rows["row"], rows["label"], strict=True):
-        try:
-            config.head.canonical(value)
-        except ValueError as error:
-            raise DataError(str(error), name_of(rows), row) from None
-    try:
-        found = config.head.learn_labels(rows["label"])
-    except ValueError as error:
-        raise DataError(str(error), name_of(rows)) from None
-    return known if known is not None and set(found.labels) <= set(known.labels) else found
+def _analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[list[Analysis], list[Units]]:
+    """The analyses of labelled rows, from the cache if they are there, and their units."""
+    analyses = list(analyses_of(rows["text"], analyze(rows, config.tokenizer, max_characters(config), progress)))
+    gold = None if config.head.unit is None else [config.head.canonical(value) for value in rows["label"]]
+    return analyses, units_in(config, analyses, gold)
 
 
-def _targets(config: Config, rows: Dataset, labels: LabelSet) -> NDArray[Any]:
-    """One target a row: int64 indices, or float32 numbers."""
-    targets = []
-    for row, value in zip(rows["row"], rows["label"], strict=True):
-        try:
-            targets.append(config.head.target(value, labels))
-        except ValueError as error:
-            raise DataError(str(error), name_of(rows), row) from None
-    return np.asarray(targets, dtype=np.int64 if isinstance(targets[0], int) else np.float32)
+def _encode_rows(
+    config: Config, vocabularies: Mapping[str, Vocabulary], labels: LabelSet, rows: Dataset, progress: bool
+) -> Encoded:
+    analyses, units = _analyze_rows(config, rows, progress)
+    return with_targets(encode_texts(config, vocabularies, analyses, units), config, rows, labels)
 
 
-def _vocabularies(
-    config: Config, rows: Dataset, analyzed: Dataset, known: Mapping[str, Vocabulary]
-) -> dict[str, Vocabulary]:
-    """One for each feature that an embedding stage reads; known ones grow, their ids unchanged."""
-    counts = count_symbols(analyses_of(rows["text"], analyzed), {stage.feature for stage in config.embeddings})
-    found = {
-        stage.feature: Vocabulary.build(counts[stage.feature], stage.min_count, stage.max_size)
-        for stage in config.embeddings
-    }
-    return {feature: known[feature].extended(v) if feature in known else v for feature, v in found.items()}
+def _scores(config: Config, rows: Dataset, answers: Sequence[Prediction], encoded: Encoded) -> Scores:
+    scores = METRICS[config.head.metric]([config.head.canonical(value) for value in rows["label"]], answers)
+    spans, exact = encoded.spans
+    return replace(scores, values=scores.values | {"representable": exact / spans}) if spans else scores
 
 
-def _build(config: Config, vocabularies: Mapping[str, Vocabulary], labels: LabelSet, pretrained: bool) -> SequenceModel:
-    stages = []
-    for stage in config.embeddings:
-        vocabulary = vocabularies[stage.feature]
-        file = stage.pretrained_file() if pretrained else None
-        table = torch.from_numpy(read_vectors(file, vocabulary)) if file else None
-        if table is not None and table.shape[1] != stage.size:
-            raise ConfigError(f"embedding: {file} has vectors of {table.shape[1]} numbers; set size = {table.shape[1]}")
-        stages.append(stage.build(len(vocabulary), table))
-    embeddings = Embeddings(stages, [stage.feature for stage in config.embeddings])
-    try:
-        encoder = Stack(config.encoders, embeddings.output_size)
-    except ValueError as error:
-        raise ConfigError(f"encoder: {error}") from None
-    return SequenceModel(embeddings, encoder, config.head.build(encoder.output_size, labels))
+def _report_spans(train: Encoded, dev: Encoded) -> None:
+    """Say which share of the gold spans the tagger's units can represent."""
+    for name, (spans, exact) in (("train", train.spans), ("dev", dev.spans)):
+        if spans:
+            print(f"korseq: {name}: {exact:,} of {spans:,} spans ({exact / spans:.2%}) fit the units", file=sys.stderr)
 
 
 def _identity(
@@ -404,7 +399,8 @@ def _identity(
     digest.update(json.dumps([v.tokens for v in vocabularies.values()]).encode())
     for part in (train, dev):
         pieces = [array for p in part.parts.values() for array in (p.ids, p.offsets)]
-        for array in (*part.ids.values(), *pieces, part.offsets, part.targets):
+        places = () if part.units is None else (part.units.first, part.units.last, *part.units.symbols.ids.values())
+        for array in (*part.ids.values(), *pieces, part.offsets, part.targets, *places):
             digest.update(np.ascontiguousarray(array).tobytes())
     for weights in origin.model.state_dict().values() if origin else ():
         digest.update(weights.detach().cpu().numpy().tobytes())

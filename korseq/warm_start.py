@@ -32,24 +32,28 @@ def warm_start(
             raise ConfigError(
                 f"{part}: differs from the pipeline to start from, which has {there}; use the same, or train from nothing"
             )
-    head_prefix = "head."
-    kept_labels = [(labels.index(label), i) for i, label in enumerate(origin.labels.labels) if label in labels]
+    prefix = "head."
+    pairs = [(labels.index(label), i) for i, label in enumerate(origin.labels.labels) if label in labels]
     fresh = model.state_dict()
     for name, old in origin.weights.items():
-        if name.startswith(head_prefix) and config.head != origin.config.head:
+        if name.startswith(prefix) and config.head != origin.config.head:
             continue
-        if name.startswith(f"{head_prefix}output."):
-            fresh[name] = _by_label(fresh[name], old, kept_labels) if labels.labels else old
-        elif name in fresh and fresh[name].shape == old.shape:
+        dimensions = model.head.by_label.get(name.removeprefix(prefix)) if name.startswith(prefix) else None
+        if dimensions:
+            fresh[name] = _by_label(fresh[name], old, pairs, dimensions)
+        elif fresh[name].shape == old.shape:
             fresh[name] = old
-        else:
+        elif name.endswith("table.weight"):
             fresh[name] = torch.cat([old.to(fresh[name].device), fresh[name][len(old) :]])  # the rows of new tokens
     model.load_state_dict(fresh)
 
 
-def _by_label(fresh: Tensor, old: Tensor, pairs: list[tuple[int, int]]) -> Tensor:
-    """fresh (K, …) with the rows of labels that `old` has too; pairs are (row here, row there)."""
+def _by_label(fresh: Tensor, old: Tensor, pairs: list[tuple[int, int]], dimensions: tuple[int, ...]) -> Tensor:
+    """`fresh` with what belongs to labels that `old` has too; pairs are (index here, index there)."""
+    here, there = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(dim=1)
     result = fresh.clone()
-    for here, there in pairs:
-        result[here] = old[there]
+    if dimensions == (0,):
+        result[here] = old[there].to(result.device)
+    else:  # labels down and across
+        result[here[:, None], here] = old[there[:, None], there].to(result.device)
     return result

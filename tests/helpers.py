@@ -10,16 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from hypothesis import settings
+from numpy.typing import NDArray
 from torch import Tensor
 
 from korseq.data.batches import collate
-from korseq.data.encoded import EncodedData, Parts
+from korseq.data.encoded import EncodedData, EncodedUnits, Parts
 from korseq.heads import Classifier, Head
 from korseq.labels import LabelSet
 from korseq.model import SequenceModel, predict
 from korseq.nn import GRU, Embedding, Embeddings, Encoder, NGramEmbedding, Stack
 from korseq.training.loop import snapshot
-from korseq.training.metrics import METRICS, Scores
+from korseq.training.metrics import METRICS
+from korseq.training.scores import Scores
 
 VOCABULARY, KEYS = 14, 9
 
@@ -50,8 +52,11 @@ def padded_batch(lengths: tuple[int, ...] = (5, 1, 7, 3, 7, 2), size: int = 8) -
     return Padded(torch.randn(len(lengths), max(lengths), size), mask, lengths)
 
 
-def synthetic_data(lengths: Sequence[int], seed: int = 0, parts: bool = False) -> EncodedData:
-    """Random ids of these lengths; the target says whether id 4 occurs. With `parts`, a second feature that has them."""
+def synthetic_data(lengths: Sequence[int], seed: int = 0, parts: bool = False, units: bool = False) -> EncodedData:
+    """Random ids of these lengths; the target says whether id 4 occurs. With `parts`, a second feature that has them.
+
+    With `units`, every token is a unit, and the target says whether its id is 4.
+    """
     random = np.random.default_rng(seed)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     ids = {"form": random.integers(4, VOCABULARY, offsets[-1]).astype(np.int32)}
@@ -61,8 +66,19 @@ def synthetic_data(lengths: Sequence[int], seed: int = 0, parts: bool = False) -
         rows = [[row] if row < 4 else random.integers(4, VOCABULARY, row - 3).tolist() for row in range(KEYS)]
         part_offsets = np.cumsum([0, *map(len, rows)]).astype(np.int64)
         tables["eojeol_ngrams"] = Parts(np.concatenate(rows).astype(np.int32), part_offsets)
+    if units:
+        return EncodedData(ids, offsets, tables, (ids["form"] == 4).astype(np.int64), 0, _every_token(offsets))
     targets = [int((ids["form"][a:b] == 4).any()) for a, b in itertools.pairwise(offsets)]
     return EncodedData(ids, offsets, tables, np.asarray(targets, dtype=np.int64), 0)
+
+
+def _every_token(offsets: NDArray[np.int64]) -> EncodedUnits:
+    lengths = np.diff(offsets)
+    count = len(lengths)
+    places = np.concatenate([np.arange(n) for n in lengths] or [np.empty(0)]).astype(np.int32)
+    owned = np.stack([np.zeros(count, dtype=np.int64), lengths], axis=1)
+    symbols = EncodedData({}, offsets, {}, None, 0)
+    return EncodedUnits(symbols, places, places, np.arange(count), np.zeros(count, dtype=np.int64), owned)
 
 
 LABELS = LabelSet(["없음", "있음"])
@@ -96,7 +112,7 @@ def logits_of(model: SequenceModel, data: EncodedData) -> Tensor:
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        logits: Tensor = model(batch.ids, batch.parts, batch.mask)
+        logits: Tensor = model(batch.ids, batch.parts, batch.mask, batch.units)
     model.train(was_training)
     return logits
 

@@ -91,8 +91,9 @@ def test_nothing_is_predicted_of_nothing() -> None:
 
 @pytest.mark.parametrize("name", components("head"))
 def test_every_head_predicts_one_answer_a_text(name: str) -> None:
-    model = tiny_model(head=components("head")[name]())
-    assert len(predict(model, synthetic_data([2, 1, 3]), CPU)) == 3
+    head = components("head")[name]()
+    data = synthetic_data([2, 1, 3], units=head.unit is not None)
+    assert len(predict(tiny_model(head=head), data, CPU)) == 3
 
 
 def test_widths_follow_from_the_parts() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from korseq.data.encoded import EncodedData
+from korseq.nn.units import UnitBatch
 
 # Sequences are sorted by length within pools of so many batches: little padding, and batches still differ between epochs.
 _POOL = 64
@@ -25,8 +27,9 @@ class Batch:
             of its `parts`.
         parts: feature → (U, W) int64 ids of the parts of the U distinct keys in the batch, 0 = padding, on the right.
         mask: (B, T) bool, True = a real token.
-        targets: (B,) or (B, K); None when predicting.
+        targets: (B,) or (B, K), or (B, U) with -1 = padding if there are units; None when predicting.
         indices: Which sequences these are.
+        units: What a tagger tags; None for what is predicted of whole texts.
     """
 
     ids: Mapping[str, Tensor]
@@ -34,13 +37,16 @@ class Batch:
     mask: Tensor
     targets: Tensor | None
     indices: NDArray[np.int64]
+    units: UnitBatch | None = None
 
     def to(self, device: torch.device) -> Batch:
         def move(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {feature: tensor.to(device, non_blocking=True) for feature, tensor in tensors.items()}
 
         targets = None if self.targets is None else self.targets.to(device, non_blocking=True)
-        return Batch(move(self.ids), move(self.parts), self.mask.to(device, non_blocking=True), targets, self.indices)
+        units = None if self.units is None else self.units.to(device)
+        mask = self.mask.to(device, non_blocking=True)
+        return Batch(move(self.ids), move(self.parts), mask, targets, self.indices, units)
 
     @property
     def tokens(self) -> int:
@@ -49,6 +55,22 @@ class Batch:
 
 def collate(data: EncodedData, indices: NDArray[np.int64]) -> Batch:
     """The padded batch of the given sequences; no Python work per token."""
+    ids, parts, mask = _padded(data, indices)
+    if data.units is None:
+        targets = None if data.targets is None else torch.from_numpy(data.targets[indices])
+        return Batch(ids, parts, mask, targets, indices)
+    unit_ids, unit_parts, unit_mask = _padded(data.units.symbols, indices)
+    places, real = _ragged(data.units.symbols.offsets, indices)
+
+    def of_units(flat: NDArray[Any], padding: int) -> Tensor:
+        return torch.from_numpy(np.where(real, flat[places], padding).astype(np.int64))
+
+    units = UnitBatch(unit_ids, unit_parts, unit_mask, of_units(data.units.first, 0), of_units(data.units.last, 0))
+    return Batch(ids, parts, mask, None if data.targets is None else of_units(data.targets, -1), indices, units)
+
+
+def _padded(data: EncodedData, indices: NDArray[np.int64]) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    """ids, parts and mask of a `Batch`."""
     places, mask = _ragged(data.offsets, indices)
     ids, parts = {}, {}
     for feature, flat in data.ids.items():
@@ -59,8 +81,7 @@ def collate(data: EncodedData, indices: NDArray[np.int64]) -> Batch:
             where, real = _ragged(data.parts[feature].offsets, rows)
             parts[feature] = torch.from_numpy(np.where(real, data.parts[feature].ids[where], 0).astype(np.int64))
         ids[feature] = torch.from_numpy(padded)
-    targets = None if data.targets is None else torch.from_numpy(data.targets[indices])
-    return Batch(ids, parts, torch.from_numpy(mask), targets, indices)
+    return ids, parts, torch.from_numpy(mask)
 
 
 def _ragged(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,8 +153,10 @@ class EncodedData:
         ids: feature → (total tokens,) int32: ids of the vocabulary or, for a feature with parts, rows of its `parts`.
         offsets: (sequences + 1,) int64.
         parts: Of the features that have parts.
-        targets: One a sequence: int64 indices, float32 numbers or rows of numbers; None when predicting.
+        targets: One a sequence: int64 indices, float32 numbers or rows of numbers; None when predicting. Or, if there
+            are units, one a unit.
         truncated: How many sequences were cut at `max_length`.
+        units: What a tagger tags; None for what is predicted of whole texts.
     """
 
     ids: Mapping[str, NDArray[np.int32]]
@@ -161,6 +164,7 @@ class EncodedData:
     parts: Mapping[str, Parts]
     targets: NDArray[Any] | None
     truncated: int
+    units: EncodedUnits | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -168,6 +172,27 @@ class EncodedData:
     @property
     def lengths(self) -> NDArray[np.int64]:
         return np.diff(self.offsets)
+
+
+@dataclass(frozen=True)
+class EncodedUnits:
+    """The units of all sequences.
+
+    Attributes:
+        symbols: Their ids, by feature of units; as many sequences as there are sequences of tokens.
+        first, last: (total units,) int32: the tokens that a unit reads, as positions in its sequence, the last included.
+        texts: (sequences,) int64: the text that a sequence is a window of.
+        begins: (sequences,) int64: the unit of the text that is the sequence's first.
+        owned: (sequences, 2) int64: which units of the sequence, `[start, stop)`, count: those in the overlap of two
+            windows count once.
+    """
+
+    symbols: EncodedData
+    first: NDArray[np.int32]
+    last: NDArray[np.int32]
+    texts: NDArray[np.int64]
+    begins: NDArray[np.int64]
+    owned: NDArray[np.int64]
 
 
 class _Rows:
@@ -193,21 +218,30 @@ def encode(
     vocabularies: Mapping[str, Vocabulary],
     options: SequenceOptions,
     targets: NDArray[Any] | None = None,
+    cuts: Iterable[Sequence[tuple[int, int]]] | None = None,
 ) -> EncodedData:
-    """Look symbols up. An empty text reads as one `<unk>`, so that every sequence has at least one token."""
+    """Look symbols up. An empty text reads as one `<unk>`, so that every sequence has at least one token.
+
+    Args:
+        cuts: For each text the token ranges that become sequences; None for one a text, its first tokens.
+    """
     rows = {feature: _Rows() for feature in vocabularies if FEATURES[feature].parts}
-    look_up = {f: rows[f].ids if f in rows else v.ids for f, v in vocabularies.items()}
+    look_up = {f: rows[f].ids if f in rows else FEATURES[f].ids(v) for f, v in vocabularies.items()}
     ids: dict[str, list[int]] = {feature: [] for feature in vocabularies}
     lengths: list[int] = []
     truncated = 0
     room = options.max_length - 2 * options.add_bos_eos
-    for analysis in analyses:
+    for analysis, ranges in zip(analyses, repeat(None) if cuts is None else cuts, strict=cuts is not None):
         count = len(analysis)
-        truncated += count > room
-        lengths.append(min(count or 1, room) + 2 * options.add_bos_eos)
+        if ranges is None:
+            truncated += count > room
+            ranges = ((0, min(count, room)),)
+        lengths += [(stop - start or 1) + 2 * options.add_bos_eos for start, stop in ranges]
         for feature, find in look_up.items():
-            sequence = find(FEATURES[feature].symbols(analysis)[:room]) if count else [UNK]
-            ids[feature].extend([BOS, *sequence, EOS] if options.add_bos_eos else sequence)
+            symbols = FEATURES[feature].symbols(analysis)
+            for start, stop in ranges:
+                sequence = find(symbols[start:stop]) if start < stop else [UNK]
+                ids[feature].extend([BOS, *sequence, EOS] if options.add_bos_eos else sequence)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
     arrays = {f: np.asarray(v, dtype=np.int32) for f, v in ids.items()}
     parts = {f: found.parts(_parts_table(f, vocabularies[f])) for f, found in rows.items()}

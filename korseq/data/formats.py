@@ -30,7 +30,7 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row.cells))
 
 
-def _decoded_lines(path: Path, encoding: str) -> Iterator[str]:
+def decoded_lines(path: Path, encoding: str) -> Iterator[str]:
     """Lines ended by LF or CRLF only (str.splitlines also breaks at U+2028, NEL …), ends kept; the BOM is dropped."""
     try:
         if codecs.lookup(encoding).name == "utf-8":
@@ -102,7 +102,7 @@ def _table(path: Path, cells: _Cells) -> tuple[list[str], Iterator[Row]]:
 def _csv(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
     def cells() -> _Cells:
         csv.field_size_limit(1 << 30)  # the default of 128 KiB refuses long documents
-        reader = csv.reader(_decoded_lines(path, encoding), strict=True)
+        reader = csv.reader(decoded_lines(path, encoding), strict=True)
         number = 1
         try:
             for values in reader:
@@ -121,7 +121,7 @@ def _csv(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
 
 def _tsv(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
     def cells() -> _Cells:
-        for number, line in enumerate(_decoded_lines(path, encoding), start=1):
+        for number, line in enumerate(decoded_lines(path, encoding), start=1):
             content = line.removesuffix("\n").removesuffix("\r")
             yield number, content.split("\t") if content else []
 
@@ -130,7 +130,7 @@ def _tsv(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
 
 def _json_lines(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
     def rows() -> Iterator[Row]:
-        for number, line in enumerate(_decoded_lines(path, encoding), start=1):
+        for number, line in enumerate(decoded_lines(path, encoding), start=1):
             if not line.strip():
                 continue
             try:

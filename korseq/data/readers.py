@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from korseq.data.annotations import ANNOTATED, SPAN_KEYS, AnnotationOptions, as_spans
 from korseq.data.formats import FORMATS, Row, columns_of
 from korseq.errors import DataError, did_you_mean
 from korseq.registry import settings
@@ -66,6 +67,8 @@ class DataSettings:
     Args:
         train, dev, test: Files, or a name on the Hugging Face hub, whose splits of these names are then used.
         text, label: Names of the columns; None to look for the usual ones.
+        tag: For taggers: "upos" or "xpos" of CoNLL-U files; of other columns the number of the one with the tags, counted
+            from 1, None for the last.
         subset: The configuration of a hub dataset that has several (`klue` has `ynat`, `nli`, …).
         encoding: Of text files.
         on_error: What to do with rows that cannot be used: "stop" with an error that shows the first, or "skip" and count.
@@ -78,6 +81,7 @@ class DataSettings:
     test: str | None = None
     text: str | None = None
     label: str | None = None
+    tag: str | int | None = None
     subset: str | None = None
     encoding: str = "utf-8"
     on_error: Literal["stop", "skip"] = "stop"
@@ -85,7 +89,9 @@ class DataSettings:
     split_seed: int = 0
 
 
-def read(source: Source, options: DataSettings, split: str = "train", labelled: bool = True) -> Dataset:
+def read(
+    source: Source, options: DataSettings, split: str = "train", labelled: bool = True, spans: bool = False
+) -> Dataset:
     """Read a source into memory-mapped rows.
 
     Args:
@@ -93,22 +99,25 @@ def read(source: Source, options: DataSettings, split: str = "train", labelled: 
         options: Column names, encoding, and what to do with bad rows.
         split: Which split to take of a hub dataset.
         labelled: Whether a label is needed.
+        spans: Whether labels are spans: entities, or the words with their tags. Files are then annotated texts (see
+            `korseq.data.annotations`), and in-memory rows have a list of spans (start, end, label) for a label.
 
     Returns:
-        A dataset with the columns `text` (string), `label` (as found; absent if not `labelled`) and `row` (its number
-        in the source). Its `info.description` names the source, and `skipped_rows` in it the rows set aside.
+        A dataset with the columns `text` (string), `label` (as found, or a list of `start`, `end`, `label`; absent if not
+        `labelled`) and `row` (its number in the source). Its `info.description` names the source, and `skipped_rows` in it
+        the rows set aside.
 
     Raises:
         DataError: Naming the source, the row and the remedy.
     """
-    name, columns, rows = _open(source, options, split)
+    annotated = spans and _is_annotated(source)  # by its reader, which finds text and spans under their usual names
+    name, columns, rows = _annotated(source, options) if annotated else _open(source, options, split)
     first = next(rows, None)
     if first is None:
         raise DataError("there are no rows", name)
     if not columns:  # not one row has cells
         raise DataError(_describe([first, *rows]), name, first.number)
-    text = _column(name, columns, options.text, TEXT_NAMES, "text")
-    label = _column(name, columns, options.label, LABEL_NAMES, "label") if labelled else None
+    text, label = _roles(name, columns, DataSettings() if annotated else options, spans, labelled)
     problems: list[Row] = []
     kept: dict[str, list[Any]] = {"text": [], "row": []} | ({"label": []} if labelled else {})
     for row in _with(first, rows):
@@ -116,15 +125,21 @@ def read(source: Source, options: DataSettings, split: str = "train", labelled: 
         if problem:
             problems.append(row._replace(problem=problem))
             continue
-        kept["text"].append(_as_text(row.cells[text]))
-        kept["row"].append(row.number)
+        content = _as_text(row.cells[text])
         if label is not None:
-            kept["label"].append(_storable(row.cells[label]))
+            try:
+                found = _spans(content, row.cells[label]) if spans else _storable(row.cells[label])
+            except ValueError as error:
+                problems.append(row._replace(problem=str(error)))
+                continue
+            kept["label"].append(found)
+        kept["text"].append(content)
+        kept["row"].append(row.number)
     if problems and options.on_error == "stop":
         raise DataError(_describe(problems), name, problems[0].number)
     if not kept["text"]:
         raise DataError(f"not one row can be used: {_describe(problems)}", name, problems[0].number)
-    return _dataset(kept, name, len(problems))
+    return _dataset(kept, name, len(problems), spans)
 
 
 def name_of(dataset: Dataset) -> str:
@@ -137,17 +152,18 @@ def skipped_rows(dataset: Dataset) -> int:
     return int(dataset.info.description.partition("\n")[2] or 0)
 
 
-def _dataset(columns: dict[str, list[Any]], name: str, skipped: int) -> Dataset:
+def _dataset(columns: dict[str, list[Any]], name: str, skipped: int, spans: bool) -> Dataset:
     import datasets
     import pyarrow as pa
 
+    span = pa.struct({"start": pa.int32(), "end": pa.int32(), "label": pa.string()})
     labels = columns.get("label")
     try:
         table = pa.table(
             {k: pa.array(v, pa.large_string() if k == "text" else None) for k, v in columns.items() if k != "label"}
         )
         if labels is not None:
-            table = table.append_column("label", pa.array(labels))
+            table = table.append_column("label", pa.array(labels, pa.list_(span) if spans else None))
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         # Labels of mixed types, such as 1 and "긍정": keep them as the strings that a person would see.
         table = table.append_column("label", pa.array([None if v is None else str(v) for v in labels or []]))
@@ -157,6 +173,15 @@ def _dataset(columns: dict[str, list[Any]], name: str, skipped: int) -> Dataset:
 def _with(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
     yield first
     yield from rest
+
+
+def _roles(
+    source: str, columns: Sequence[str], options: DataSettings, spans: bool, labelled: bool
+) -> tuple[str, str | None]:
+    """The columns with the texts and, if they are wanted, the labels."""
+    text = _column(source, columns, options.text, TEXT_NAMES, "text")
+    usual = SPAN_KEYS if spans else LABEL_NAMES
+    return text, _column(source, columns, options.label, usual, "label") if labelled else None
 
 
 def _column(source: str, columns: Sequence[str], chosen: str | None, usual: Sequence[str], role: str) -> str:
@@ -213,6 +238,28 @@ def _storable(label: Any) -> Any:
     if isinstance(label, list | tuple):
         return [_storable(one) for one in label]
     return _valid(label) if isinstance(label, str) else label
+
+
+def _spans(text: str, value: Any) -> list[dict[str, Any]]:
+    """Spans as Arrow stores them.
+
+    Raises:
+        ValueError: If they are no spans of the text.
+    """
+    return [span._asdict() for span in as_spans(text, value)]
+
+
+def _is_annotated(source: Source) -> bool:
+    return isinstance(source, str | Path) and Path(source).suffix.lower() in ANNOTATED and _is_file(Path(source))
+
+
+def _annotated(source: Source, options: DataSettings) -> tuple[str, list[str], Iterator[Row]]:
+    """Name, columns and rows of a file of annotated texts."""
+    path = Path(str(source))
+    choice = AnnotationOptions(
+        None if options.tag is None else str(options.tag), options.text, options.label, options.encoding
+    )
+    return str(source), ["text", "label"], ANNOTATED[path.suffix.lower()](path, choice)
 
 
 # Sources ------------------------------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 from korseq.heads.base import Head, HeadModule, Prediction
 from korseq.heads.classifier import Classification, Classifier, MultiLabelClassification
 from korseq.heads.regressor import Regression, Regressor
+from korseq.heads.tagger import Tagger, Tags
 
-COMPONENTS = (Classifier, Regressor)
+COMPONENTS = (Classifier, Regressor, Tagger)
 
 __all__ = [
     "Classification",
@@ -15,4 +16,6 @@ __all__ = [
     "Prediction",
     "Regression",
     "Regressor",
+    "Tagger",
+    "Tags",
 ]

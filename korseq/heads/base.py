@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
 from korseq.labels import LabelSet
+from korseq.nn.embeddings import EmbeddingModule, EmbeddingStage
 from korseq.nn.encoders.base import Encoded
+from korseq.nn.units import UnitBatch
 
 
 class Prediction(Protocol):
@@ -23,20 +25,24 @@ class Prediction(Protocol):
 class HeadModule(nn.Module, ABC):
     """A built head."""
 
+    by_label: ClassVar[dict[str, tuple[int, ...]]] = {}
+    """Its parameters that have one row (or column) a label: the dimensions that count labels. Fine-tuning with other labels
+    keeps what belongs to the labels that stay."""
+
     def prepare(self, targets: Tensor) -> None:
         """Called once, with the targets of the whole training set, before training begins; most heads need nothing of it."""
         return
 
     @abstractmethod
-    def forward(self, encoded: Encoded, mask: Tensor) -> Tensor:
-        """encoded.states (B, T, H), mask (B, T) → logits; their shape is the head's own."""
+    def forward(self, encoded: Encoded, mask: Tensor, units: UnitBatch | None = None) -> Tensor:
+        """encoded.states (B, T, H), mask (B, T) → logits; their shape is the head's own. Heads of whole texts have no units."""
 
     @abstractmethod
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         """The sum of the losses and the number of terms in it: whoever averages over several batches must weight them."""
 
     @abstractmethod
-    def predictions(self, logits: Tensor) -> Sequence[Prediction]:
+    def predictions(self, logits: Tensor, units: UnitBatch | None = None) -> Sequence[Prediction]:
         """One a sequence of the batch."""
 
 
@@ -64,8 +70,19 @@ class Head(ABC):
             ValueError: If the value is not one this head knows; says why.
         """
 
+    @property
+    def unit(self) -> Literal["token", "piece", "syllable", "word"] | None:
+        """What it predicts of: each unit of a text (see `korseq.text.units`), or None for the whole text."""
+        return None
+
+    @property
+    def stages(self) -> tuple[EmbeddingStage, ...]:
+        """Embedding stages that read units; the head is built with their modules."""
+        return ()
+
     @abstractmethod
-    def build(self, input_size: int, labels: LabelSet) -> HeadModule: ...
+    def build(self, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule] = ()) -> HeadModule:
+        """The module, over states of width `input_size`."""
 
     def contradictions(self) -> list[str]:
         """Settings of this head that do not go together, one message each."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -13,8 +13,10 @@ from torch.nn import functional as F
 
 from korseq.heads.base import Head, HeadModule
 from korseq.labels import LabelSet
+from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
+from korseq.nn.units import UnitBatch
 from korseq.registry import Plug, component
 
 
@@ -110,7 +112,7 @@ class Classifier(Head):
         indices = {labels.index(label) for label in self.canonical(value)}
         return [float(i in indices) for i in range(len(labels))]
 
-    def build(self, input_size: int, labels: LabelSet) -> ClassifierModule:
+    def build(self, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule] = ()) -> ClassifierModule:
         return ClassifierModule(self, input_size, labels)
 
     def contradictions(self) -> list[str]:
@@ -145,6 +147,8 @@ def _label(value: Any) -> str:
 class ClassifierModule(HeadModule):
     """Pooling, an optional hidden layer, and a linear layer to K logits."""
 
+    by_label: ClassVar[dict[str, tuple[int, ...]]] = {"output.weight": (0,), "output.bias": (0,)}
+
     def __init__(self, settings: Classifier, input_size: int, labels: LabelSet) -> None:
         super().__init__()
         self.labels, self.multi_label, self.label_smoothing = labels, settings.multi_label, settings.label_smoothing
@@ -159,7 +163,7 @@ class ClassifierModule(HeadModule):
         self.dropout = nn.Dropout(settings.dropout)
         self.output = nn.Linear(settings.hidden_size or size, len(labels))
 
-    def forward(self, encoded: Encoded, mask: Tensor) -> Tensor:
+    def forward(self, encoded: Encoded, mask: Tensor, units: UnitBatch | None = None) -> Tensor:
         logits: Tensor = self.output(self.hidden(self.dropout(self.pooling(encoded, mask))))
         return logits.float()  # (B, K)
 
@@ -169,7 +173,9 @@ class ClassifierModule(HeadModule):
             return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1).sum(), len(targets)
         return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum"), len(targets)
 
-    def predictions(self, logits: Tensor) -> Sequence[Classification] | Sequence[MultiLabelClassification]:
+    def predictions(
+        self, logits: Tensor, units: UnitBatch | None = None
+    ) -> Sequence[Classification] | Sequence[MultiLabelClassification]:
         names = self.labels.labels
         if self.multi_label:
             rows = torch.sigmoid(logits).tolist()

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from korseq.heads.base import Head, HeadModule
 from korseq.labels import LabelSet
+from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
+from korseq.nn.units import UnitBatch
 from korseq.registry import Plug, component
 
 _LARGEST = torch.finfo(torch.float32).max
@@ -57,7 +59,7 @@ class Regressor(Head):
     def target(self, value: Any, labels: LabelSet) -> float:
         return self.canonical(value)
 
-    def build(self, input_size: int, labels: LabelSet) -> RegressorModule:
+    def build(self, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule] = ()) -> RegressorModule:
         return RegressorModule(self, input_size)
 
     def canonical(self, value: Any) -> float:
@@ -91,7 +93,7 @@ class RegressorModule(HeadModule):
         self.mean.copy_(targets.double().mean())  # squares of large float32 numbers would be infinite
         self.deviation.copy_(targets.double().std())
 
-    def forward(self, encoded: Encoded, mask: Tensor) -> Tensor:
+    def forward(self, encoded: Encoded, mask: Tensor, units: UnitBatch | None = None) -> Tensor:
         logits: Tensor = self.output(self.dropout(self.pooling(encoded, mask)))
         return logits.float().squeeze(1)  # (B,)
 
@@ -99,6 +101,6 @@ class RegressorModule(HeadModule):
         """Squared error in units of the training data's variance. logits (B,), targets (B,)."""
         return ((logits - (targets - self.mean) / self.deviation) ** 2).sum(), len(targets)
 
-    def predictions(self, logits: Tensor) -> Sequence[Regression]:
+    def predictions(self, logits: Tensor, units: UnitBatch | None = None) -> Sequence[Regression]:
         deviation, mean = self.deviation.item(), self.mean.item()  # the logits may be on another device than the head
         return [Regression(value * deviation + mean) for value in logits.tolist()]

@@ -1,14 +1,26 @@
 """Neural stages. Nothing here sees text: ids, masks and vectors in, vectors out.
 
 Dimension letters, everywhere in korseq: B batch · T source length · S target length · D width of vectors going in ·
-H width of states coming out · K labels or tags · V vocabulary.
+H width of states coming out · K labels or tags · V vocabulary ·
+U units of a tagger.
 """
 
-from korseq.nn.embeddings import Embedding, EmbeddingModule, Embeddings, EmbeddingStage, NGramEmbedding
+from korseq.nn.crf import CRF
+from korseq.nn.embeddings import (
+    Embedding,
+    EmbeddingModule,
+    Embeddings,
+    EmbeddingStage,
+    KiwiVectors,
+    NGramEmbedding,
+    SyllableCNN,
+    TagEmbedding,
+)
 from korseq.nn.encoders import GRU, LSTM, RNN, Encoded, Encoder, EncoderModule, SelfAttention, Stack, Transformer
 from korseq.nn.pooling import AttentionPooling, LastPooling, MaxPooling, MeanPooling, Pooling, PoolingModule, Poolings
 
 __all__ = [
+    "CRF",
     "GRU",
     "LSTM",
     "RNN",
@@ -20,6 +32,7 @@ __all__ = [
     "Encoded",
     "Encoder",
     "EncoderModule",
+    "KiwiVectors",
     "LastPooling",
     "MaxPooling",
     "MeanPooling",
@@ -29,5 +42,7 @@ __all__ = [
     "Poolings",
     "SelfAttention",
     "Stack",
+    "SyllableCNN",
+    "TagEmbedding",
     "Transformer",
 ]

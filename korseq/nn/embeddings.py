@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -39,6 +39,10 @@ class EmbeddingStage(ABC):
     def pretrained_file(self) -> str | None:
         """A text file of word vectors to begin with."""
         return None
+
+    def reads_kiwi_vectors(self) -> bool:
+        """Whether its vocabulary and its vectors are those in Kiwi's model."""
+        return False
 
     def contradictions(self) -> list[str]:
         """Settings of this stage that do not go together, one message each."""
@@ -86,6 +90,15 @@ class Embedding(EmbeddingStage):
 
     def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> LookupEmbedding:
         return LookupEmbedding(vocabulary_size, self.size, self.dropout, self.word_dropout, pretrained, self.freeze)
+
+
+@component
+class TagEmbedding(Embedding):
+    """A learned vector for the part-of-speech tag of each token. The arguments are those of `Embedding`."""
+
+    size: int = Field(default=32, ge=1)
+    feature: str = "tag"
+    min_count: int = Field(default=1, ge=1)
 
 
 class LookupEmbedding(EmbeddingModule):
@@ -167,6 +180,122 @@ class PartsEmbedding(EmbeddingModule):
         return output
 
 
+@component
+class SyllableCNN(EmbeddingStage):
+    """A convolution over the characters of a token, and the maximum over them (Ma & Hovy 2016).
+
+    Args:
+        size: Width D of a vector: the number of filters.
+        feature: What gives the characters: "form_syllables", or "form_jamo" for the letters that syllables are made of.
+        characters: Width of a character's own vector.
+        width: Characters that a filter sees, an odd number.
+        min_count: Rarer characters of the training data are unknown.
+        max_size: At most so many characters, specials included; the most frequent stay.
+        dropout: Share of the vectors' elements that training sets to zero.
+    """
+
+    reads_parts: ClassVar[bool] = True
+
+    size: int = Field(default=64, ge=1)
+    feature: str = "form_syllables"
+    characters: int = Field(default=64, ge=1)
+    width: int = Field(default=3, ge=1)
+    min_count: int = Field(default=2, ge=1)
+    max_size: int | None = Field(default=None, ge=5)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    def contradictions(self) -> list[str]:
+        return (
+            ["width: must be odd, so that a character stands in the middle of what is seen"]
+            if self.width % 2 == 0
+            else []
+        )
+
+    def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> ConvolutionEmbedding:
+        return ConvolutionEmbedding(vocabulary_size, self.characters, self.size, self.width, self.dropout)
+
+
+class ConvolutionEmbedding(EmbeddingModule):
+    """Filters over the parts of distinct keys, made once and then handed to their tokens."""
+
+    def __init__(self, vocabulary_size: int, part_size: int, size: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.output_size = size
+        self.table = _table(vocabulary_size, part_size)
+        self.filters = nn.Conv1d(part_size, size, width, padding=width // 2)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, ids: Tensor, parts: Tensor | None, mask: Tensor) -> Tensor:
+        if parts is None:
+            raise ValueError("the feature has no parts")  # the configuration is checked for this
+        vectors = self.dropout(self.table(parts)).transpose(1, 2)  # (U, part size, W)
+        filtered = F.relu(self.filters(vectors)) * (parts != 0).unsqueeze(1)  # (U, D, W), zero at padding
+        output: Tensor = F.embedding(ids, filtered.amax(dim=2))  # (B, T, D)
+        return output
+
+
+@component
+class KiwiVectors(EmbeddingStage):
+    """The word vectors inside the Kiwi model that is installed: 70,000 morphemes, seen in training or not, no download.
+
+    They are centred and normalised (a common direction holds half of their variance), then projected.
+
+    Args:
+        size: Width D of a vector: of the learned projection.
+        freeze: Keep the vectors themselves as they are. Else they are trained too, and saved with the pipeline (72 MB).
+        dropout: Share of the projected vectors' elements that training sets to zero.
+    """
+
+    size: int = Field(default=128, ge=1)
+    freeze: bool = True
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    feature: Literal["kiwi"] = "kiwi"  # these three come with the vectors, and have no other values
+    min_count: Literal[1] = 1
+    max_size: None = None
+
+    def reads_kiwi_vectors(self) -> bool:
+        return True
+
+    def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> ProjectedVectors:
+        return ProjectedVectors(vocabulary_size, self.size, self.dropout, self.freeze)
+
+
+class ProjectedVectors(EmbeddingModule):
+    """A large table of given vectors and a learned projection.
+
+    A frozen table is not among the weights. Whoever builds or loads the module fills it, with the vectors turned as they were
+    in training: a rotation is told by the vectors of a few landmarks, which are saved.
+    """
+
+    WIDTH, LANDMARKS = 256, 320
+
+    table: Tensor
+    landmarks: Tensor
+
+    def __init__(self, vocabulary_size: int, size: int, dropout: float, freeze: bool) -> None:
+        super().__init__()
+        self.output_size = size
+        self.frozen = freeze
+        if freeze:
+            self.register_buffer("table", torch.zeros(0, self.WIDTH), persistent=False)
+        else:
+            self.register_parameter("table", nn.Parameter(torch.zeros(vocabulary_size, self.WIDTH)))
+        self.register_buffer("landmarks", torch.zeros(self.LANDMARKS, self.WIDTH))
+        self.projection = nn.Linear(self.WIDTH, size, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def fill(self, table: Tensor, landmarks: Tensor) -> None:
+        """table (V, 256), landmarks (320, 256)."""
+        self.table.data = table.to(self.table.device)
+        self.landmarks.copy_(landmarks)
+
+    def forward(self, ids: Tensor, parts: Tensor | None, mask: Tensor) -> Tensor:
+        vectors = F.embedding(ids, self.table).to(self.projection.weight.dtype)  # (B, T, 256)
+        output: Tensor = self.dropout(self.projection(vectors))
+        return output
+
+
 def _table(vocabulary_size: int, size: int) -> nn.Embedding:
     """Small uniform rows: they train better here than torch's N(0, 1), whose norm of 11 drowns what the encoder adds."""
     table = nn.Embedding(vocabulary_size, size, padding_idx=0)
@@ -196,4 +325,4 @@ class Embeddings(nn.Module):
         return vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=2)
 
 
-COMPONENTS = (Embedding, NGramEmbedding)
+COMPONENTS = (Embedding, TagEmbedding, NGramEmbedding, SyllableCNN, KiwiVectors)

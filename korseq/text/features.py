@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from korseq.text.alignment import Analysis
+from korseq.text.characters import CharacterTable, jamo, syllables
 from korseq.text.clean import clean
 from korseq.text.ngrams import NGramTable, ngrams
 from korseq.text.vocabulary import Vocabulary
@@ -38,16 +40,30 @@ class Feature:
         symbols: From an analysis to one string a token: what the vocabulary lists or, if there are parts, their key.
         parts: From a key to its parts, which the vocabulary then lists; None for a feature without parts.
         table: Looks up the parts of many keys at once, in a vocabulary; there is one exactly if there are parts.
+        fallback: From a symbol that the vocabulary does not list to one that stands for it; None for no such thing.
     """
 
     symbols: Callable[[Analysis], Sequence[str]]
     parts: Callable[[str], list[str]] | None = None
     table: Callable[[Vocabulary], PartsTable] | None = None
+    fallback: Callable[[str], str] | None = None
+
+    def ids(self, vocabulary: Vocabulary) -> Callable[[Sequence[str]], list[int]]:
+        """The look-up of symbols in a vocabulary."""
+        fallback = self.fallback
+        if fallback is None:
+            return vocabulary.ids
+        return lambda symbols: vocabulary.ids([s if s in vocabulary else fallback(s) for s in symbols])
 
 
 def morphemes(analysis: Analysis) -> Sequence[str]:
     """Form and tag together: 이/JKS (particle) and 이/NR (two) are different words."""
     return [f"{form}/{tag}" for form, tag in zip(analysis.forms, analysis.tags, strict=True)]
+
+
+def unlisted(morpheme: str) -> str:
+    """The token that stands for all morphemes of a tag of which Kiwi has no vector: 김태웅/NNP → /NNP."""
+    return "/" + morpheme.rpartition("/")[2].partition("-")[0]
 
 
 def eojeols(analysis: Analysis) -> Sequence[str]:
@@ -69,9 +85,18 @@ def eojeols(analysis: Analysis) -> Sequence[str]:
     return found
 
 
+def forms(analysis: Analysis) -> Sequence[str]:
+    """Forms as the tokenizer gives them."""
+    return analysis.forms
+
+
 FEATURES: dict[str, Feature] = {
     "morpheme": Feature(morphemes),
-    "form": Feature(lambda analysis: analysis.forms),
+    "kiwi": Feature(morphemes, fallback=unlisted),
+    "form": Feature(forms),
+    "form_syllables": Feature(forms, syllables, CharacterTable),
+    "form_jamo": Feature(forms, jamo, partial(CharacterTable, letters=True)),
+    "form_ngrams": Feature(forms, ngrams, NGramTable),
     "tag": Feature(lambda analysis: analysis.tags),
     "eojeol": Feature(eojeols),
     "eojeol_ngrams": Feature(eojeols, ngrams, NGramTable),

@@ -1,7 +1,7 @@
 """Training: settings, loop, checkpoints, metrics, reports."""
 
-from korseq.training.metrics import Scores
 from korseq.training.run import Outcome
+from korseq.training.scores import Scores
 from korseq.training.settings import Training
 
 __all__ = ["Outcome", "Scores", "Training"]

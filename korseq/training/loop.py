@@ -18,7 +18,7 @@ from korseq.data.batches import Batch, collate, training_order
 from korseq.data.encoded import EncodedData
 from korseq.errors import TrainingError
 from korseq.model import SequenceModel, autocast
-from korseq.training.metrics import Scores
+from korseq.training.scores import Scores
 from korseq.training.settings import Training
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _accumulate(
         synchronised = accelerator.no_sync(model) if i + 1 < len(batches) else nullcontext()
         with synchronised:
             with autocast(accelerator.device, settings.precision):
-                logits = model(batch.ids, batch.parts, batch.mask)
+                logits = model(batch.ids, batch.parts, batch.mask, batch.units)
             loss, terms = head.loss(logits, batch.targets)
             accelerator.backward(loss / settings.batch_size)
         losses, count = losses + loss.detach(), count + terms

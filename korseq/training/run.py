@@ -13,8 +13,8 @@ from korseq.data.encoded import EncodedData
 from korseq.model import SequenceModel
 from korseq.training.checkpoint import FILE, read_checkpoint, write_checkpoint
 from korseq.training.loop import new_state, steps_per_epoch, train
-from korseq.training.metrics import Scores
 from korseq.training.reports import MetricsFile, ProgressBar, Report
+from korseq.training.scores import Scores
 from korseq.training.settings import Training
 
 

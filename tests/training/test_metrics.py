@@ -18,7 +18,10 @@ from sklearn.preprocessing import MultiLabelBinarizer
 from korseq.heads import Classification, MultiLabelClassification, Regression
 from korseq.labels import LabelSet
 from korseq.registry import components
-from korseq.training.metrics import METRICS, Scores, classification, multi_label, regression
+from korseq.spans import LabeledSpan
+from korseq.tagging import Entities, Entity, Word, Words
+from korseq.training.metrics import METRICS, classification, multi_label, regression
+from korseq.training.scores import Scores
 
 LABELS = LabelSet(["가", "나", "다", "라"])
 
@@ -154,6 +157,14 @@ EXAMPLES: dict[str, tuple[list[Any], list[Any]]] = {
     "classification": (["가", "나"], answers(["가", "가"])),
     "multi_label": ([("가",), ()], several([("가", "나"), ()])),
     "regression": ([1.0, 2.0], numbers([1.5, 2.5])),
+    "entities": (
+        [[LabeledSpan(0, 2, "가")], [LabeledSpan(0, 1, "나")]],
+        [Entities((Entity("서울", "가", 0, 2, 0.9, "에서"),)), Entities(())],
+    ),
+    "tags": (
+        [[LabeledSpan(0, 2, "가")], [LabeledSpan(0, 1, "나")]],
+        [Words((Word("서울", "가", 0, 2, 0.9, (), True),)), Words((Word("새", "가", 0, 1, 0.9, (), True),))],
+    ),
 }
 
 

@@ -1,0 +1,174 @@
+"""Annotated texts: a text and labelled spans of its characters, whether entities or one for every given token.
+
+A format is a function from a path and options to rows with the cells `text` and `label`, a sorted list of spans. To add
+one: its function here, its line in `ANNOTATED`, and a writer in `korseq.data.writers`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from korseq.data.conll import UPOS, XPOS, ExampleError, read_columns, read_words
+from korseq.data.formats import FORMATS, Row
+from korseq.errors import ConfigError, DataError, did_you_mean
+from korseq.spans import LabeledSpan
+
+# Keys under which JSON lines keep texts and spans, in the order in which they are looked for.
+TEXT_KEYS = ("text", "sentence", "document", "content", "form", "텍스트", "본문", "문장", "내용")
+SPAN_KEYS = ("entities", "spans", "labels", "label", "ents", "ne", "NE", "개체명")
+# Of a span that is an object: where it begins and ends, its label, and the characters it has.
+_SPAN_NAMES = (("start", "begin"), ("end",), ("label", "type", "tag"), ("text", "form"))
+
+COLUMN_SUFFIXES = (".tsv", ".txt", ".conll", ".bio", ".iob")
+TAG_COLUMNS = {"upos": UPOS, "xpos": XPOS}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class AnnotationOptions:
+    """What to read of a file.
+
+    Args:
+        tag: "upos" or "xpos" of CoNLL-U, None for upos; of other columns the number of the one with the tags, counted from
+            1, None for the last.
+        text, label: Keys in JSON lines; None to look for the usual ones.
+        encoding: Of the file.
+    """
+
+    tag: str | None = None
+    text: str | None = None
+    label: str | None = None
+    encoding: str = "utf-8"
+
+
+def span_problem(text: str, spans: Iterable[LabeledSpan]) -> str | None:
+    """What is wrong with spans of a text, in one sentence; None if they can be used. Their order does not matter."""
+    spans = list(spans)
+    for span in spans:
+        problem = _problem(text, *span)
+        if problem:
+            return f"the span [{span.start!r:.20}, {span.end!r:.20}) of {span.label!r:.40} {problem}"
+    for one, other in pairwise(sorted(spans)):
+        if other.start < one.end:
+            return (
+                f"the spans [{one.start}, {one.end}) of '{one.label}' and [{other.start}, {other.end}) of "
+                f"'{other.label}' overlap; keep one of them, or end one where the other begins"
+            )
+    return None
+
+
+def _problem(text: str, start: Any, end: Any, label: Any) -> str | None:
+    if type(start) is not int or type(end) is not int:
+        return "needs whole numbers: of its first character, and one past its last, counted from 0"
+    if not isinstance(label, str) or not label.strip():
+        return "needs a label that is a string and not empty"
+    if start == end:
+        return "is empty; give it characters or remove it"
+    if not 0 <= start < end <= len(text):
+        return f"is not within the text's [0, {len(text)}); count characters from 0, not bytes or UTF-16 units"
+    if text[start:end].isspace():
+        return "has nothing but white space; give it characters or remove it"
+    return None
+
+
+def as_spans(text: str, items: Any) -> list[LabeledSpan]:
+    """Spans of a text, sorted, from (start, end, label) or what JSON has for them: `{"start": 0, "end": 3, "label": "PER"}`.
+
+    A mapping may say `begin` for `start`, `type` or `tag` for `label`, and give the span's characters as `text` or `form`.
+
+    Raises:
+        ExampleError: If they are no such spans, have a `span_problem`, or other characters than they say.
+    """
+    if not isinstance(items, list | tuple):
+        raise ExampleError(f"{items!r:.40} is not a list of spans; where there are none, it is empty")
+    given = [_given(item) for item in items]
+    spans = [span for span, _ in given]
+    problem = span_problem(text, spans)
+    if problem:
+        raise ExampleError(problem)
+    for (start, end, label), characters in given:
+        if characters is not None and _valid(characters) != text[start:end]:
+            raise ExampleError(
+                f"the span [{start}, {end}) of '{label}' is misspelt: it says {characters!r:.40} where the text has "
+                f"{text[start:end]!r:.40}; count characters from 0, not bytes or UTF-16 units"
+            )
+    return sorted(span._replace(label=_valid(span.label)) for span in spans)
+
+
+def _given(item: Any) -> tuple[LabeledSpan, Any]:
+    """A span, not checked, and the characters that it says it has, if any."""
+    if isinstance(item, Mapping):
+        start, end, label, characters = (_first(item, keys) for keys in _SPAN_NAMES)
+        return LabeledSpan(start, end, label), characters
+    if isinstance(item, list | tuple) and len(item) == 3:
+        return LabeledSpan(*item), None
+    raise ExampleError(f"{item!r:.60} is no span: neither [start, end, label] nor an object with these keys")
+
+
+def _first(item: Mapping[str, Any], keys: Iterable[str]) -> Any:
+    return next((item[key] for key in keys if key in item), None)
+
+
+def _valid(characters: Any) -> Any:
+    """A string with U+FFFD for every lone surrogate, which no file format can hold; positions stay. Else what is given."""
+    return _SURROGATE.sub("\ufffd", characters) if isinstance(characters, str) else characters
+
+
+# Readers ------------------------------------------------------------------------------------------------------------
+
+
+def _json_lines(path: Path, options: AnnotationOptions) -> Iterator[Row]:
+    columns, rows = FORMATS[".jsonl"](path, options.encoding)
+    text = _key(path, columns, options.text, TEXT_KEYS, "text")
+    label = _key(path, columns, options.label, SPAN_KEYS, "label")
+    for row in rows:
+        content = _valid(row.cells.get(text))
+        if row.problem or not isinstance(content, str):
+            yield Row(row.number, {}, row.problem or f"'{text}' holds {content!r:.40}, which is not text")
+            continue
+        try:
+            yield Row(row.number, {"text": content, "label": as_spans(content, row.cells.get(label))})
+        except ExampleError as error:
+            yield Row(row.number, {}, f"in '{label}': {error}")
+
+
+def _key(path: Path, found: Sequence[str], chosen: str | None, usual: Sequence[str], role: str) -> str:
+    if chosen is not None and found and chosen not in found:
+        raise DataError(f"there is no key '{chosen}'{did_you_mean(chosen, found)} (set data.{role})", str(path))
+    key = chosen or next((key for key in usual if key in found), None)
+    if key is None and found:
+        raise DataError(f"no {role} key found among: {', '.join(found)}. Name it with data.{role}", str(path))
+    return key or usual[0]  # where not one row has keys, each has its own problem
+
+
+def _columns(path: Path, options: AnnotationOptions) -> Iterator[Row]:
+    if options.tag is not None and not re.fullmatch("[2-9]|[1-9][0-9]{1,3}", options.tag):
+        raise ConfigError(
+            f"data.tag = '{options.tag}': for {path} it is the number of the column with the tags, 2 or more"
+        )
+    return _checked(read_columns(path, options.encoding, None if options.tag is None else int(options.tag)))
+
+
+def _words(path: Path, options: AnnotationOptions) -> Iterator[Row]:
+    column = TAG_COLUMNS.get(options.tag or "upos")
+    if column is None:
+        raise ConfigError(f"data.tag = '{options.tag}': for {path} it is 'upos' or 'xpos'")
+    return _checked(read_words(path, options.encoding, column))
+
+
+def _checked(rows: Iterator[Row]) -> Iterator[Row]:
+    for row in rows:
+        problem = row.problem or span_problem(row.cells["text"], row.cells["label"])
+        yield Row(row.number, {}, problem) if problem else row
+
+
+ANNOTATED: dict[str, Callable[[Path, AnnotationOptions], Iterator[Row]]] = {
+    ".jsonl": _json_lines,
+    **dict.fromkeys(COLUMN_SUFFIXES, _columns),
+    ".conllu": _words,
+}

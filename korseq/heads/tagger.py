@@ -1,0 +1,237 @@
+"""Tagging: a label for every unit of a text, or labelled spans of units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from korseq.heads.base import Head, HeadModule
+from korseq.labels import LabelSet
+from korseq.nn.crf import CRF
+from korseq.nn.embeddings import EmbeddingModule, Embeddings, EmbeddingStage
+from korseq.nn.encoders.base import Encoded
+from korseq.nn.units import UnitBatch
+from korseq.registry import Plug, component
+from korseq.spans import LabeledSpan, from_tags, may_follow, tags_of, to_tags
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """The answer of a tagger for one sequence of units.
+
+    Attributes:
+        indices: (U,) of the tags in the label set.
+        scores: (U,) the probability of each, given the whole sequence.
+    """
+
+    indices: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    label_set: LabelSet = field(repr=False)
+
+    @property
+    def tags(self) -> list[str]:
+        names = self.label_set.labels
+        return [names[i] for i in self.indices.tolist()]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"tags": self.tags, "scores": self.scores.tolist()}
+
+
+@component
+class Tagger(Head):
+    """Tags units of the text: entities, chunks (a `scheme`), or a part of speech for every word (none).
+
+    Args:
+        unit: "piece": spans may begin and end where the tokenizer's tokens do, and where a name may end inside one (see
+            `korseq.text.units`). "syllable": at any character. "token": only where tokens do. "word": labels are of the
+            words that the data gives, or those of the raw text; each is read at its first and its last token.
+        scheme: How tags spell spans: "BIO" or "BIOES"; "each" if every unit has a label of its own.
+        decoder: "crf": the best sequence of tags under a conditional random field, in which no tag can stand where the
+            scheme forbids it. "softmax": the best tag of each unit by itself.
+        embedding: Stages that read the units, besides the encoder's states: the form of a unit (its character, its word), its
+            tag (its token's with its place in it; its tokens').
+        hidden_size: Width of the layer between states and tags.
+        context: Units that this layer sees at once, an odd number: 3 is each unit with its neighbours.
+        dropout: Before and after this layer.
+    """
+
+    unit: Literal["token", "piece", "syllable", "word"] = "syllable"
+    scheme: Literal["BIO", "BIOES", "each"] = "BIO"
+    decoder: Literal["crf", "softmax"] = "crf"
+    embedding: Annotated[EmbeddingStage | tuple[EmbeddingStage, ...], Plug("embedding", many=True)] | None = None
+    hidden_size: int = Field(default=128, ge=1)
+    context: int = Field(default=3, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @property
+    def metric(self) -> str:
+        return "tags" if self.scheme == "each" else "entities"
+
+    @property
+    def stages(self) -> tuple[EmbeddingStage, ...]:
+        """The stages that read units."""
+        if self.embedding is None:
+            return ()
+        return self.embedding if isinstance(self.embedding, tuple) else (self.embedding,)
+
+    def learn_labels(self, values: Iterable[Any]) -> LabelSet:
+        """The tags that spell the labels of the data, O first."""
+        found = sorted({span.label for value in values for span in self.canonical(value)})
+        if not found:
+            raise ValueError("no text has a span; check the file, and data.label")
+        if self.scheme != "each":
+            return LabelSet(tags_of(found, self.scheme))
+        if len(found) < 2:
+            raise ValueError(f"a tagger needs at least two tags, the data has {found}; check data.tag")
+        return LabelSet(found)
+
+    def canonical(self, value: Any) -> tuple[LabeledSpan, ...]:
+        """The spans of a text, in characters."""
+        return tuple(LabeledSpan(span["start"], span["end"], span["label"]) for span in value)
+
+    def target(self, value: Any, labels: LabelSet) -> int:
+        """Nothing of a whole text; only checks that all labels are known."""
+        for span in self.canonical(value):
+            labels.index(span.label if self.scheme == "each" else f"B-{span.label}")
+        return 0
+
+    def spell(self, spans: Sequence[LabeledSpan], count: int, labels: LabelSet) -> list[int]:
+        """The indices of the tags of `count` units that spell spans of units."""
+        tags = [span.label for span in spans] if self.scheme == "each" else to_tags(spans, count, self.scheme)
+        return [labels.index(tag) for tag in tags]
+
+    def read(self, tags: Tags) -> list[tuple[LabeledSpan, float]]:
+        """The spans of units that tags spell, each with a score: the probability of its least certain tag."""
+        each = self.scheme == "each"
+        spans = [LabeledSpan(i, i + 1, tag) for i, tag in enumerate(tags.tags)] if each else from_tags(tags.tags)
+        return [(span, float(tags.scores[span.start : span.end].min())) for span in spans]
+
+    def build(self, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule] = ()) -> TaggerModule:
+        return TaggerModule(self, input_size, labels, stages)
+
+    def contradictions(self) -> list[str]:
+        mistakes = []
+        if self.context % 2 == 0:
+            mistakes.append("head.context: must be odd, so that a unit stands in the middle of what is seen")
+        if (self.scheme == "each") != (self.unit == "word"):
+            mistakes.append(
+                'head.scheme: only words have a label each; set both unit = "word" and scheme = "each", or neither'
+            )
+        return mistakes
+
+
+class TaggerModule(HeadModule):
+    """States of units → a convolution over neighbouring units → emissions → CRF or softmax."""
+
+    by_label: ClassVar[dict[str, tuple[int, ...]]] = {
+        "output.weight": (0,),
+        "output.bias": (0,),
+        "crf.transitions": (0, 1),
+        "crf.starts": (0,),
+        "crf.ends": (0,),
+    }
+
+    def __init__(self, settings: Tagger, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule]) -> None:
+        super().__init__()
+        self.labels = labels
+        self.ranges = settings.unit == "word"
+        self.embeddings = Embeddings(stages, [stage.feature for stage in settings.stages])
+        size = input_size * (2 if self.ranges else 1) + self.embeddings.output_size
+        self.dropout = nn.Dropout(settings.dropout)
+        self.hidden = nn.Conv1d(size, settings.hidden_size, settings.context, padding=settings.context // 2)
+        self.output = nn.Linear(settings.hidden_size, len(labels))
+        self.composition = _Composition(labels.labels, settings.hidden_size) if settings.scheme == "each" else None
+        self.crf = CRF(len(labels), *_legal(labels.labels, settings.scheme)) if settings.decoder == "crf" else None
+
+    def forward(self, encoded: Encoded, mask: Tensor, units: UnitBatch | None = None) -> Tensor:
+        """Emissions (B, U, K)."""
+        assert units is not None
+        read = [_states_at(encoded.states, units.first)]  # (B, U, H)
+        if self.ranges:
+            read.append(_states_at(encoded.states, units.last))
+        if len(self.embeddings.stages):
+            read.append(self.embeddings(units.ids, units.parts, units.mask))
+        vectors = self.dropout(torch.cat(read, dim=2))
+        vectors = vectors * units.mask.unsqueeze(2)  # so that the convolution reads zeros beyond the end
+        hidden = F.relu(self.hidden(vectors.transpose(1, 2))).transpose(1, 2)  # (B, U, hidden)
+        hidden = self.dropout(hidden)
+        emissions: Tensor = self.output(hidden).float()
+        return emissions if self.composition is None else emissions + self.composition(hidden)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+        """Negative log-likelihood of the tags, summed. logits (B, U, K); targets (B, U), -1 = padding."""
+        mask = targets >= 0
+        if self.crf is None:
+            return F.cross_entropy(logits[mask], targets[mask], reduction="sum"), int(mask.sum())
+        return -self.crf.log_likelihood(logits, targets.clamp(min=0), mask).sum(), int(mask.sum())
+
+    def predictions(self, logits: Tensor, units: UnitBatch | None = None) -> list[Tags]:
+        assert units is not None
+        if self.crf is None:
+            probabilities = torch.softmax(logits, dim=2)
+            best = logits.argmax(dim=2)
+        else:
+            probabilities = self.crf.marginals(logits, units.mask)
+            best = self.crf.decode(logits, units.mask).clamp(min=0)
+        scores = probabilities.detach().gather(2, best.unsqueeze(2)).squeeze(2).float().cpu().numpy()  # (B, U)
+        lengths = units.mask.sum(dim=1).tolist()
+        rows = zip(best.cpu().numpy(), scores, lengths, strict=True)
+        return [Tags(tags[:length], score[:length], self.labels) for tags, score, length in rows]
+
+
+class _Composition(nn.Module):
+    """What the parts of a label add to its score: NNG+JKO has parts in common with NNP+JKO and NNG+JX.
+
+    Most of the hundreds of labels that are tags of a word's morphemes are rare; what they are made of is not. A label's output
+    vector is its own plus those of its parts: each tag, each pair of neighbours, the number of tags.
+    """
+
+    membership: Tensor
+
+    def __init__(self, labels: Sequence[str], size: int) -> None:
+        super().__init__()
+        parts = [_parts(label) for label in labels]
+        place = {part: i for i, part in enumerate(sorted({part for of_label in parts for part in of_label}))}
+        membership = torch.zeros(len(place), len(labels))
+        for i, of_label in enumerate(parts):
+            for part in of_label:
+                membership[place[part], i] += 1
+        self.register_buffer("membership", membership, persistent=False)
+        self.vectors = nn.Linear(size, len(place), bias=False)
+        nn.init.normal_(self.vectors.weight, std=0.02)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """hidden (B, U, hidden) → (B, U, K)."""
+        return self.vectors(hidden).float() @ self.membership
+
+
+def _parts(label: str) -> list[str]:
+    tags = label.split("+")
+    return [*tags, *map("".join, zip(["^", *tags], [*tags, "$"], strict=True)), str(len(tags))]
+
+
+def _states_at(states: Tensor, places: Tensor) -> Tensor:
+    """`states[b, places[b, u]]`. states (B, T, H), places (B, U) → (B, U, H)."""
+    batch, time, width = states.shape
+    first = torch.arange(batch, device=places.device).unsqueeze(1) * time  # (B, 1)
+    return states.reshape(batch * time, width).index_select(0, (first + places).flatten()).view(*places.shape, width)
+
+
+def _legal(
+    tags: Sequence[str], scheme: Literal["BIO", "BIOES", "each"]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Which tag may follow which (K, K), begin (K,) and end (K,) a sequence; None: all."""
+    if scheme == "each":
+        return None, None, None
+    follow = torch.tensor([[may_follow(a, b, scheme) for b in tags] for a in tags])
+    starts = torch.tensor([may_follow(None, tag, scheme) for tag in tags])
+    ends = torch.tensor([may_follow(tag, None, scheme) for tag in tags])
+    return follow, starts, ends

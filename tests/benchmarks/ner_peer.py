@@ -1,0 +1,103 @@
+"""Named entities: a korseq pipeline against spaCy's own recogniser, trained on the same files with the same morphemes.
+
+    python -m venv /tmp/spacy && /tmp/spacy/bin/pip install 'spacy==3.8.*'
+    python tests/benchmarks/ner_peer.py pipelines/ner.toml train.jsonl validation.jsonl --spacy /tmp/spacy/bin/python
+
+Both are scored by korseq's metric on exact character spans. The dev part is the same for both: 2% of the training file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from record import row
+
+from korseq import Pipeline
+from korseq.config import read_config
+from korseq.data.readers import DataSettings, read
+from korseq.data.splits import stratified_split
+from korseq.spans import LabeledSpan
+from korseq.tagging import Entities, Entity
+from korseq.text import KiwiTokenizer
+from korseq.training.metrics import METRICS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("train")
+    parser.add_argument("test")
+    parser.add_argument("--spacy", required=True, help="interpreter that has spaCy")
+    parser.add_argument("--rows", type=int, help="of the training file; all by default")
+    arguments = parser.parse_args()
+    whole = read(arguments.train, DataSettings(), spans=True)
+    rows = list(zip(whole["text"], whole["label"], strict=True))[: arguments.rows]
+    kept, held_out = stratified_split([""] * len(rows), 0.02, 0)
+    test_set = read(arguments.test, DataSettings(), spans=True)
+    parts = {
+        "train": [rows[i] for i in kept],
+        "dev": [rows[i] for i in held_out],
+        "test": list(zip(test_set["text"], test_set["label"], strict=True)),
+    }
+    gold = [[LabeledSpan(s["start"], s["end"], s["label"]) for s in spans] for _, spans in parts["test"]]
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, examples in parts.items():
+            write(Path(folder) / f"{name}.jsonl", examples)
+        peer = Path(__file__).parent / "peers" / "spacy_ner.py"
+        output = subprocess.run([arguments.spacy, str(peer), folder], stdout=subprocess.PIPE, check=True).stdout
+    spacy = json.loads(output)
+    answers = [Entities(tuple(Entity("", label, s, e, 1.0, "") for s, e, label in spans)) for spans in spacy["spans"]]
+    report(
+        "spaCy " + spacy["version"], METRICS["entities"](gold, answers).values, spacy["training"], spacy["prediction"]
+    )
+
+    pipeline = Pipeline.from_config(read_config(arguments.config))
+    began = time.perf_counter()
+    pipeline.fit(parts["train"], parts["dev"])
+    training = time.perf_counter() - began
+    texts = [text for text, _ in parts["test"]]
+    pipeline(texts[:100])
+    began = time.perf_counter()
+    predicted = pipeline(texts)
+    seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    KiwiTokenizer()(texts)
+    kiwi = time.perf_counter() - began
+    values = METRICS["entities"](gold, predicted).values
+    report("korseq", values, training, max(seconds - kiwi, 0.0), kiwi)
+
+
+def write(path: Path, examples: list[tuple[str, list[dict]]]) -> None:
+    """The examples with the spans of their morphemes; of those that overlap (갔 = 가 + 았) only the first."""
+    texts = [text for text, _ in examples]
+    with path.open("w", encoding="utf-8") as file:
+        for (text, spans), analysis in zip(examples, KiwiTokenizer()(texts), strict=True):
+            tokens, end = [], 0
+            for start, stop in zip(analysis.starts, analysis.ends, strict=True):
+                if start >= end and stop > start:
+                    tokens.append([start, stop])
+                    end = stop
+            entities = [[s["start"], s["end"], s["label"]] for s in spans]
+            file.write(json.dumps({"text": text, "tokens": tokens, "entities": entities}, ensure_ascii=False) + "\n")
+
+
+def report(name: str, values: dict, training: float, prediction: float, kiwi: float | None = None) -> None:
+    row(
+        what="ner",
+        name=name,
+        f1=values["f1"],
+        macro_f1=values["macro_f1"],
+        training_minutes=round(training / 60, 1),
+        documents_per_second_without_kiwi=round(values["count"] / prediction) if prediction else None,
+        documents_per_second_of_kiwi=None if kiwi is None else round(values["count"] / kiwi),
+    )
+
+
+if __name__ == "__main__":
+    main()

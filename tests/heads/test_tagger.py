@@ -1,0 +1,143 @@
+"""The tagger as a head: what it learns, how tags spell spans, and what its module computes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from korseq.errors import ConfigError
+from korseq.heads import Tagger, Tags
+from korseq.heads.tagger import TaggerModule
+from korseq.labels import LabelSet
+from korseq.nn import GRU, Embedding, Encoded
+from korseq.nn.units import UnitBatch
+from korseq.pipeline import Pipeline
+from korseq.spans import LabeledSpan
+
+SPANS = [
+    [{"start": 0, "end": 3, "label": "PER"}],
+    [],
+    [{"start": 1, "end": 2, "label": "LOC"}, {"start": 4, "end": 6, "label": "PER"}],
+]
+
+
+def test_labels_are_tags_of_the_scheme() -> None:
+    assert Tagger().learn_labels(SPANS).labels == ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+    assert len(Tagger(scheme="BIOES").learn_labels(SPANS)) == 9
+    assert Tagger(unit="word", scheme="each").learn_labels(SPANS).labels == ("LOC", "PER")
+
+
+@pytest.mark.parametrize(
+    ("head", "message"), [(Tagger(), "no text has a span"), (Tagger(unit="word", scheme="each"), "no text")]
+)
+def test_data_without_spans_is_refused(head: Tagger, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        head.learn_labels([[], []])
+
+
+def test_one_tag_is_nothing_to_learn() -> None:
+    with pytest.raises(ValueError, match="at least two tags"):
+        Tagger(unit="word", scheme="each").learn_labels(SPANS[:1])
+
+
+def test_an_unknown_label_is_named() -> None:
+    labels = Tagger().learn_labels(SPANS)
+    with pytest.raises(ValueError, match="unknown label 'B-ORG'"):
+        Tagger().target([{"start": 0, "end": 1, "label": "ORG"}], labels)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"context": 2}, "head.context: must be odd"),
+        ({"scheme": "each"}, 'set both unit = "word"'),
+        ({"unit": "word"}, 'set both unit = "word"'),
+        (
+            {"embedding": Embedding(8, feature="formm")},
+            "head.embedding.feature: there is no feature 'formm'; did you mean",
+        ),
+        (
+            {"embedding": Embedding(8, feature="form_syllables")},
+            "head.embedding.feature: 'form_syllables' is made of parts",
+        ),
+    ],
+)
+def test_contradictions(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Pipeline(embedding=Embedding(8), encoder=GRU(8), head=Tagger(**changes))  # type: ignore[arg-type]
+
+
+def units_of_batch(first: list[list[int]], last: list[list[int]], mask: list[list[int]]) -> UnitBatch:
+    return UnitBatch({}, {}, torch.tensor(mask).bool(), torch.tensor(first), torch.tensor(last))
+
+
+UNITS = units_of_batch([[0, 0, 1, 2], [0, 1, 0, 0]], [[0, 1, 1, 2], [0, 1, 0, 0]], [[1, 1, 1, 1], [1, 1, 0, 0]])
+MASK = torch.tensor([[1, 1, 1], [1, 1, 0]]).bool()
+LABELS = Tagger().learn_labels(SPANS)
+
+
+def module(decoder: str = "crf", unit: str = "syllable", scheme: str = "BIO") -> TaggerModule:
+    torch.manual_seed(0)
+    head = Tagger(decoder=decoder, unit=unit, scheme=scheme, hidden_size=6)  # type: ignore[arg-type]
+    return head.build(5, LABELS if scheme == "BIO" else LabelSet(["A", "B", "C"])).eval()
+
+
+def encoded(seed: int = 0) -> Encoded:
+    states = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(seed))
+    return Encoded(states, states[:, -1])
+
+
+@pytest.mark.parametrize("decoder", ["crf", "softmax"])
+@pytest.mark.parametrize("unit", ["token", "syllable", "word"])
+def test_padding_changes_nothing(decoder: str, unit: str) -> None:
+    head = module(decoder, unit)
+    logits = head(encoded(), MASK, UNITS)
+    alone = head(
+        Encoded(encoded().states[1:, :2], encoded().final[1:]),
+        MASK[1:, :2],
+        units_of_batch([[0, 1]], [[0, 1]], [[1, 1]]),
+    )
+    assert torch.allclose(logits[1, :2], alone[0], atol=1e-6)
+    targets = torch.tensor([[0, 1, 2, 0], [3, 4, -1, -1]])
+    loss, count = head.loss(logits, targets)
+    noisy = torch.where(UNITS.mask.unsqueeze(2), logits, 1e3 * torch.randn_like(logits))
+    assert count == 6
+    assert torch.allclose(loss, head.loss(noisy, targets)[0], atol=1e-4)
+    one, other = (head.predictions(x, UNITS) for x in (logits, noisy))
+    assert [t.tags for t in one] == [t.tags for t in other]
+    assert [len(t.indices) for t in one] == [4, 2]
+
+
+def test_scores_are_probabilities_of_the_tags() -> None:
+    for decoder in ("crf", "softmax"):
+        head = module(decoder)
+        for tags in head.predictions(head(encoded(), MASK, UNITS), UNITS):
+            assert ((tags.scores > 0) & (tags.scores <= 1 + 1e-6)).all()
+
+
+def test_words_read_their_first_and_last_token() -> None:
+    head = module("softmax", "word", "each")
+    states = encoded().states.clone().requires_grad_()
+    # With a context of three units, the emission of a unit depends on it and its neighbours only.
+    head(Encoded(states, states[:, -1]), MASK, UNITS)[0, 0].sum().backward()
+    assert states.grad is not None
+    assert (states.grad[0].abs().sum(dim=1) > 0).tolist() == [True, True, False]
+    assert not states.grad[1].any()
+
+
+def test_illegal_tags_are_never_predicted() -> None:
+    head = module()
+    logits = torch.zeros(2, 4, 5)
+    logits[:, :, 2] = 100.0  # I-LOC everywhere
+    for tags in head.predictions(logits, UNITS):
+        assert tags.tags[0] == "B-LOC"
+        assert set(tags.tags[1:]) == {"I-LOC"}
+
+
+def test_spans_are_spelt_and_read_back() -> None:
+    head, spans = Tagger(), [LabeledSpan(0, 2, "PER"), LabeledSpan(3, 4, "LOC")]
+    indices = head.spell(spans, 5, LABELS)
+    tags = Tags(torch.tensor(indices).numpy(), torch.tensor([0.9, 0.5, 1.0, 0.8, 1.0]).numpy(), LABELS)
+    assert [span for span, _ in head.read(tags)] == spans
+    assert [score for _, score in head.read(tags)] == pytest.approx([0.5, 0.8])
+    assert tags.as_dict()["tags"] == ["B-PER", "I-PER", "O", "B-LOC", "O"]

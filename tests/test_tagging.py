@@ -1,0 +1,258 @@
+"""Taggers as a person uses them: from a file or a list to entities and words with exact places in any text."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from korseq import CheckpointError, DataError, Pipeline, Training
+from korseq.data.encoded import SequenceOptions
+from korseq.data.readers import DataSettings
+from korseq.data.writers import write_annotated
+from korseq.heads import Tagger
+from korseq.nn import GRU, Embedding, KiwiVectors, SyllableCNN, TagEmbedding
+from korseq.spans import LabeledSpan
+from korseq.tagging import Entities, Words
+
+PEOPLE, PLACES = ("김태웅", "이서연", "박하늘", "최가람"), ("제주도", "서울", "부산", "한라산")
+
+
+def sentence(person: str, place: str) -> tuple[str, list[tuple[int, int, str]]]:
+    text = f"{person}이 {place}에 갔다"
+    return text, [(0, len(person), "PER"), (len(person) + 2, len(person) + 2 + len(place), "LOC")]
+
+
+EXAMPLES = [sentence(a, b) for a in PEOPLE for b in PLACES] + [("아무도 없다", []), ("비가 온다.", [])]
+LABELED = [(text, [LabeledSpan(*span) for span in spans]) for text, spans in EXAMPLES]
+TRAINING = Training(epochs=25, batch_size=4, learning_rate=0.01, precision="fp32")
+
+
+def ner(unit: str = "piece", max_length: int = 256) -> Pipeline:
+    return Pipeline(
+        embedding=[Embedding(16, min_count=1), TagEmbedding(8), SyllableCNN(16, min_count=1)],
+        encoder=GRU(24, bidirectional=True),
+        head=Tagger(unit=unit, hidden_size=24, embedding=Embedding(16, feature="form", min_count=1)),  # type: ignore[arg-type]
+        sequence=SequenceOptions(max_length),
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="module")
+def tagger() -> Pipeline:
+    """Knows `EXAMPLES` by heart."""
+    pipeline = ner()
+    pipeline.fit(EXAMPLES, EXAMPLES, training=TRAINING, progress=False)
+    return pipeline
+
+
+def found(answer: object) -> list[tuple[str, str]]:
+    assert isinstance(answer, Entities)
+    return [(e.text, e.label) for e in answer]
+
+
+def test_entities_end_where_the_name_ends(tagger: Pipeline) -> None:
+    answer = tagger("김태웅이 제주도에 갔다")
+    assert found(answer) == [("김태웅", "PER"), ("제주도", "LOC")]
+    assert [(e.start, e.end, e.particle) for e in answer] == [(0, 3, "이"), (5, 8, "에")]  # type: ignore[attr-defined]
+    assert all(0.5 < e.score <= 1 for e in answer)  # type: ignore[attr-defined]
+
+
+def test_everything_is_learnt_saved_and_loaded(tagger: Pipeline, tmp_path: Path) -> None:
+    scores = tagger.evaluate(EXAMPLES)
+    assert scores["f1"] == 1
+    assert scores["representable"] == 1
+    tagger.save(tmp_path)
+    loaded = Pipeline.load(tmp_path)
+    texts = [text for text, _ in EXAMPLES]
+    assert loaded(texts) == tagger(texts)
+
+
+def test_decomposed_text_has_entities_at_its_own_places(tagger: Pipeline) -> None:
+    text = unicodedata.normalize("NFD", "김태웅이 제주도에 갔다")
+    answer = tagger(text)
+    assert [unicodedata.normalize("NFC", t) for t, _ in found(answer)] == ["김태웅", "제주도"]
+    assert all(e.text == text[e.start : e.end] for e in answer)  # type: ignore[attr-defined]
+    assert unicodedata.normalize("NFC", answer[0].particle) == "이"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "\n",
+        "👍🏽",
+        "\ud800",
+        "\x00\x01",
+        "👍🏽 김태웅이 제주도에 갔다",
+        "김태웅이\n제주도에 갔다\r\n",
+        "갔다",
+        "ㅋ" * 5000,
+        "했" * 300,
+    ],
+)
+def test_any_text_is_answered_with_spans_inside_it(tagger: Pipeline, text: str) -> None:
+    answer = tagger(text)
+    assert isinstance(answer, Entities)
+    for entity in answer:
+        assert 0 <= entity.start < entity.end <= len(text)
+        assert entity.text == text[entity.start : entity.end]
+        assert not entity.text[0].isspace()
+        assert not entity.text[-1].isspace()
+    assert all(a.end <= b.start for a, b in pairwise(answer))
+    json.dumps(answer.as_dict())
+
+
+def repeated(text: str, spans: list[tuple[int, int, str]], times: int) -> tuple[str, list[tuple[int, int, str]]]:
+    step = len(text) + 2
+    return ". ".join([text] * times), [(s + i * step, e + i * step, x) for i in range(times) for s, e, x in spans]
+
+
+def test_long_texts_lose_nothing() -> None:
+    pipeline = ner(max_length=24)
+    long = [repeated(text, spans, 12) for text, spans in EXAMPLES]
+    pipeline.fit(long, long, training=Training(epochs=12, batch_size=8, learning_rate=0.01), progress=False)
+    scores = pipeline.evaluate(long)
+    assert scores["support"] == 12 * sum(len(spans) for _, spans in EXAMPLES)
+    assert scores["f1"] > 0.98
+    answer = pipeline(long[0][0])
+    assert isinstance(answer, Entities)
+    assert [(e.start, e.end, e.label) for e in answer] == long[0][1]
+
+
+def test_endless_texts_are_answered_to_their_end(tagger: Pipeline) -> None:
+    text = "김태웅이 제주도에 갔다 " * 8000
+    answer = tagger("가" * 10_000 + text)
+    assert isinstance(answer, Entities)
+    assert answer[-1].end > 10_000 + len(text) - 100
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".conll", ".tsv"])
+def test_files_of_every_kind_train_a_tagger(tmp_path: Path, suffix: str) -> None:
+    write_annotated(tmp_path / f"data{suffix}", LABELED)
+    pipeline = ner()
+    pipeline.fit(tmp_path / f"data{suffix}", tmp_path / f"data{suffix}", training=TRAINING, progress=False)
+    assert pipeline.evaluate(tmp_path / f"data{suffix}")["f1"] > 0.9
+
+
+def test_the_share_that_units_can_represent_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline = ner("token")
+    inside = [("갔다", [(0, 1, "A")]), ("서울시청에 왔다", [(0, 1, "A")]), ("집에 왔다", [(0, 1, "A")])] * 2
+    pipeline.fit(inside, inside, training=Training(epochs=1))
+    assert "4 of 6 spans (66.67%) fit the units" in capsys.readouterr().err
+    assert pipeline.evaluate(inside)["representable"] == pytest.approx(4 / 6)
+
+
+def test_an_unknown_label_is_named_with_its_row(tagger: Pipeline) -> None:
+    with pytest.raises(DataError, match=r"the given list, row 2: unknown label 'B-ORG'"):
+        tagger.evaluate([EXAMPLES[0], ("가나다에 왔다", [(0, 3, "ORG")])])
+
+
+@pytest.mark.parametrize(
+    ("spans", "message"),
+    [
+        ([(0, 9, "PER")], "not within the text"),
+        ([(2, 2, "PER")], "is empty"),
+        ([(0, 3, "PER"), (2, 4, "LOC")], "overlap"),
+        ([{"start": 0, "end": 3, "label": "PER", "text": "김태우"}], "misspelt"),
+        ("PER", "list of spans"),
+    ],
+)
+def test_spans_that_cannot_be_are_named_with_their_row(spans: object, message: str) -> None:
+    with pytest.raises(DataError, match=rf"the given list, row 2: .*{message}"):
+        ner().fit([EXAMPLES[0], ("김태웅이", spans)], EXAMPLES)
+
+
+def test_fine_tuning_keeps_known_tags_and_learns_new_ones(tagger: Pipeline) -> None:
+    more = [("한빛전자가 제주도에 갔다", [(0, 4, "ORG"), (6, 9, "LOC")]), *EXAMPLES[:6]]
+    tuned = ner()
+    tuned.fit(more, more, training=Training(epochs=15, batch_size=4, learning_rate=0.01), start=tagger, progress=False)
+    assert tuned.labels.labels == ("O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER")
+    assert tuned.evaluate(more)["f1"] > 0.9
+
+
+# Words ----------------------------------------------------------------------------------------------------------------
+
+TAGGED = [
+    ("그는 집에 갔다.", [(0, 2, "PRON"), (3, 5, "ADV"), (6, 8, "VERB"), (8, 9, "PUNCT")]),
+    ("꽃이 아주 예쁘다!", [(0, 2, "NOUN"), (3, 5, "ADV"), (6, 9, "ADJ"), (9, 10, "PUNCT")]),
+    ("우리는 밥을 먹었다.", [(0, 3, "PRON"), (4, 6, "NOUN"), (7, 10, "VERB"), (10, 11, "PUNCT")]),
+]
+
+
+@pytest.fixture(scope="module")
+def words() -> Pipeline:
+    pipeline = Pipeline(
+        embedding=[Embedding(16, min_count=1), TagEmbedding(8)],
+        encoder=GRU(24, bidirectional=True),
+        head=Tagger(unit="word", scheme="each", decoder="softmax", context=1, embedding=TagEmbedding(16)),
+        device="cpu",
+    )
+    pipeline.fit(TAGGED, TAGGED, training=TRAINING, progress=False)
+    return pipeline
+
+
+def test_given_words_are_tagged(words: Pipeline) -> None:
+    scores = words.evaluate(TAGGED)
+    assert scores["accuracy"] == 1
+    assert scores["known"] == 12
+    assert scores["unknown"] == 0
+
+
+def test_words_of_raw_text_are_tagged_with_their_morphemes(words: Pipeline) -> None:
+    answer = words("우리는 집에 갔다.")
+    assert isinstance(answer, Words)
+    assert [(w.text, w.tag, w.start, w.end, w.known) for w in answer] == [
+        ("우리는", "PRON", 0, 3, True),
+        ("집에", "ADV", 4, 6, True),
+        ("갔다", "VERB", 7, 9, True),
+        (".", "PUNCT", 9, 10, True),
+    ]
+    assert answer[2].morphemes == (("가", "VV"), ("었", "EP"), ("다", "EF"))
+    assert not words("바다가")[0].known  # type: ignore[index]
+
+
+def test_conllu_is_read_with_the_chosen_column(tmp_path: Path, words: Pipeline) -> None:
+    path = tmp_path / "data.conllu"
+    write_annotated(path, [(text, [LabeledSpan(*s) for s in spans]) for text, spans in TAGGED])
+    assert words.evaluate(path, DataSettings(tag="upos"))["accuracy"] == 1
+
+
+def test_texts_without_words_are_answered(words: Pipeline) -> None:
+    assert [len(answer) for answer in words(["", "  ", "\n"])] == [0, 0, 0]  # type: ignore[arg-type]
+
+
+# Kiwi's vectors -------------------------------------------------------------------------------------------------------
+
+
+def test_a_pipeline_with_kiwi_vectors_is_saved_without_them_and_knows_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline(
+        embedding=[Embedding(8, min_count=1), KiwiVectors(16)],
+        encoder=GRU(16),
+        head=Tagger(hidden_size=16),
+        device="cpu",
+    )
+    pipeline.fit(EXAMPLES, EXAMPLES, training=Training(epochs=3, precision="fp32"), progress=False)
+    pipeline.save(tmp_path)
+    assert (tmp_path / "model.safetensors").stat().st_size < 2_000_000
+    texts = ["김태웅이 제주도에 갔다", "처음 보는 낱말도 벡터가 있다"]
+    assert Pipeline.load(tmp_path)(texts) == pipeline(texts)
+
+    from korseq import building
+
+    original = building.morpheme_vectors
+    monkeypatch.setattr(building, "morpheme_vectors", lambda folder: changed(original(folder)))
+    with pytest.raises(CheckpointError, match="another Kiwi model"):
+        Pipeline.load(tmp_path)
+
+
+def changed(vectors):
+    from dataclasses import replace
+
+    return replace(vectors, vectors=vectors.vectors[::-1].copy())
