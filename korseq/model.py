@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from korseq.data.batches import Batch, prediction_batches
 from korseq.data.encoded import EncodedData
 from korseq.heads.base import HeadModule, Prediction
-from korseq.nn.embeddings import Embeddings
+from korseq.nn.embeddings import BatchParts, Embeddings
 from korseq.nn.encoders.base import EncoderModule
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -30,7 +30,7 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.embeddings, self.encoder, self.head = embeddings, encoder, head
 
-    def forward(self, ids: Mapping[str, Tensor], parts: Mapping[str, Tensor], mask: Tensor) -> Tensor:
+    def forward(self, ids: Mapping[str, Tensor], parts: Mapping[str, BatchParts], mask: Tensor) -> Tensor:
         """The head's logits for a batch (see `korseq.data.Batch`); every row of the mask has at least one real token."""
         logits: Tensor = self.head(self.encoder(self.embeddings(ids, parts, mask), mask), mask)
         return logits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -16,14 +16,26 @@ from korseq.registry import component
 _UNK = 1  # the vocabulary's <unk>; korseq.text.vocabulary fixes it, a test compares
 
 
+class BatchParts(NamedTuple):
+    """The parts of the distinct keys in a batch, end to end: those of key u begin at `starts[u]`.
+
+    Attributes:
+        ids: (N,) int32.
+        starts: (U,) int32.
+    """
+
+    ids: Tensor
+    starts: Tensor
+
+
 class EmbeddingModule(nn.Module, ABC):
     """A built embedding stage."""
 
     output_size: int
 
     @abstractmethod
-    def forward(self, ids: Tensor, parts: Tensor | None, mask: Tensor) -> Tensor:
-        """ids (B, T) of the vocabulary or, for a feature with parts, rows of `parts` (U, W); mask (B, T) → (B, T, D)."""
+    def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
+        """ids (B, T) of the vocabulary or, for a feature with parts, keys of `parts`; mask (B, T) → (B, T, D)."""
 
 
 class EmbeddingStage(ABC):
@@ -110,7 +122,7 @@ class LookupEmbedding(EmbeddingModule):
         self.table.weight.requires_grad = not freeze
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, ids: Tensor, parts: Tensor | None, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
         if self.training and self.word_dropout:
             unknown = (torch.rand(ids.shape, device=ids.device) < self.word_dropout) & mask
             ids = ids.masked_fill(unknown, _UNK)
@@ -157,12 +169,16 @@ class PartsEmbedding(EmbeddingModule):
         self.table = _table(vocabulary_size, size)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, ids: Tensor, parts: Tensor | None, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
         if parts is None:
             raise ValueError("the feature has no parts")  # the configuration is checked for this
-        if self.training and self.part_dropout:
-            parts = parts.masked_fill(torch.rand(parts.shape, device=parts.device) < self.part_dropout, 0)
-        vectors = F.embedding_bag(parts, self.table.weight, mode="mean", padding_idx=0)  # (U, D)
+        part_ids, padding = parts.ids, None
+        if self.training:
+            part_ids = part_ids.masked_fill(torch.rand(part_ids.shape, device=ids.device) < self.part_dropout, 0)
+            padding = (
+                0  # predictions do without, since only then torch takes its fast kernel; the row of padding is zero
+            )
+        vectors = F.embedding_bag(part_ids, self.table.weight, parts.starts, mode="mean", padding_idx=padding)  # (U, D)
         output: Tensor = self.dropout(F.embedding(ids, vectors))  # (B, T, D)
         return output
 
@@ -190,8 +206,8 @@ class Embeddings(nn.Module):
         self.features = tuple(features)
         self.output_size = sum(stage.output_size for stage in stages)
 
-    def forward(self, ids: Mapping[str, Tensor], parts: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        """ids: feature → (B, T); parts: feature → (U, W); mask (B, T) → (B, T, D), D the sum of the stages' widths."""
+    def forward(self, ids: Mapping[str, Tensor], parts: Mapping[str, BatchParts], mask: Tensor) -> Tensor:
+        """ids: feature → (B, T); parts: by feature; mask (B, T) → (B, T, D), D the sum of the stages' widths."""
         vectors = [stage(ids[f], parts.get(f), mask) for stage, f in zip(self.stages, self.features, strict=True)]
         return vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=2)
 
