@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from korseq.data.batches import Batch, prediction_batches
 from korseq.data.encoded import EncodedData
 from korseq.heads.base import HeadModule, Prediction
-from korseq.nn.embeddings import Embeddings
+from korseq.nn.embeddings import BatchParts, Embeddings
 from korseq.nn.encoders.base import EncoderModule
 from korseq.nn.units import UnitBatch
 
@@ -34,7 +34,7 @@ class SequenceModel(nn.Module):
     def forward(
         self,
         ids: Mapping[str, Tensor],
-        parts: Mapping[str, Tensor],
+        parts: Mapping[str, BatchParts],
         mask: Tensor,
         units: UnitBatch | None = None,
     ) -> Tensor:

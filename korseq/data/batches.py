@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from korseq.data.encoded import EncodedData
+from korseq.data.encoded import EncodedData, Parts
+from korseq.nn.embeddings import BatchParts
 from korseq.nn.units import UnitBatch
 
 # Sequences are sorted by length within pools of so many batches: little padding, and batches still differ between epochs.
@@ -25,7 +26,7 @@ class Batch:
     Attributes:
         ids: feature → (B, T) int64, 0 = padding, on the right: ids of the vocabulary or, for a feature with parts, rows
             of its `parts`.
-        parts: feature → (U, W) int64 ids of the parts of the U distinct keys in the batch, 0 = padding, on the right.
+        parts: feature → those of the distinct keys in the batch.
         mask: (B, T) bool, True = a real token.
         targets: (B,) or (B, K), or (B, U) with -1 = padding if there are units; None when predicting.
         indices: Which sequences these are.
@@ -33,20 +34,21 @@ class Batch:
     """
 
     ids: Mapping[str, Tensor]
-    parts: Mapping[str, Tensor]
+    parts: Mapping[str, BatchParts]
     mask: Tensor
     targets: Tensor | None
     indices: NDArray[np.int64]
     units: UnitBatch | None = None
 
     def to(self, device: torch.device) -> Batch:
-        def move(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {feature: tensor.to(device, non_blocking=True) for feature, tensor in tensors.items()}
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
 
-        targets = None if self.targets is None else self.targets.to(device, non_blocking=True)
+        ids = {feature: move(tensor) for feature, tensor in self.ids.items()}
+        parts = {feature: BatchParts(*map(move, tensors)) for feature, tensors in self.parts.items()}
+        targets = None if self.targets is None else move(self.targets)
         units = None if self.units is None else self.units.to(device)
-        mask = self.mask.to(device, non_blocking=True)
-        return Batch(move(self.ids), move(self.parts), mask, targets, self.indices, units)
+        return Batch(ids, parts, move(self.mask), targets, self.indices, units)
 
     @property
     def tokens(self) -> int:
@@ -69,7 +71,7 @@ def collate(data: EncodedData, indices: NDArray[np.int64]) -> Batch:
     return Batch(ids, parts, mask, None if data.targets is None else of_units(data.targets, -1), indices, units)
 
 
-def _padded(data: EncodedData, indices: NDArray[np.int64]) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+def _padded(data: EncodedData, indices: NDArray[np.int64]) -> tuple[dict[str, Tensor], dict[str, BatchParts], Tensor]:
     """ids, parts and mask of a `Batch`."""
     places, mask = _ragged(data.offsets, indices)
     ids, parts = {}, {}
@@ -78,10 +80,17 @@ def _padded(data: EncodedData, indices: NDArray[np.int64]) -> tuple[dict[str, Te
         if feature in data.parts:
             rows, inverse = np.unique(padded, return_inverse=True)
             padded = inverse.reshape(padded.shape)
-            where, real = _ragged(data.parts[feature].offsets, rows)
-            parts[feature] = torch.from_numpy(np.where(real, data.parts[feature].ids[where], 0).astype(np.int64))
+            parts[feature] = _parts_of(data.parts[feature], rows)
         ids[feature] = torch.from_numpy(padded)
     return ids, parts, torch.from_numpy(mask)
+
+
+def _parts_of(parts: Parts, rows: NDArray[np.int64]) -> BatchParts:
+    starts = parts.offsets[rows]
+    lengths = parts.offsets[rows + 1] - starts
+    new_starts = np.cumsum(lengths) - lengths
+    places = np.repeat(starts - new_starts, lengths) + np.arange(lengths.sum())
+    return BatchParts(torch.from_numpy(parts.ids[places]), torch.from_numpy(new_starts.astype(np.int32)))
 
 
 def _ragged(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

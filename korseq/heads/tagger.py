@@ -210,7 +210,8 @@ class _Composition(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden (B, U, hidden) → (B, U, K)."""
-        return self.vectors(hidden).float() @ self.membership
+        scores: Tensor = self.vectors(hidden).float() @ self.membership
+        return scores
 
 
 def _parts(label: str) -> list[str]:

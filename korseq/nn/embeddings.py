@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -16,14 +16,35 @@ from korseq.registry import component
 _UNK = 1  # the vocabulary's <unk>; korseq.text.vocabulary fixes it, a test compares
 
 
+class BatchParts(NamedTuple):
+    """The parts of the distinct keys in a batch, end to end: those of key u begin at `starts[u]`.
+
+    Attributes:
+        ids: (N,) int32.
+        starts: (U,) int32.
+    """
+
+    ids: Tensor
+    starts: Tensor
+
+    def padded(self) -> Tensor:
+        """(U, W) int64, 0 = padding, on the right; W is the greatest number of parts of a key, at least 1."""
+        lengths = torch.diff(self.starts, append=self.starts.new_tensor([len(self.ids)]))  # (U,)
+        row = torch.repeat_interleave(torch.arange(len(lengths), device=self.ids.device), lengths)  # (N,)
+        place = torch.arange(len(self.ids), device=self.ids.device) - self.starts[row]
+        padded = self.ids.new_zeros(len(lengths), max(1, int(lengths.max())), dtype=torch.long)
+        padded[row, place] = self.ids.long()
+        return padded
+
+
 class EmbeddingModule(nn.Module, ABC):
     """A built embedding stage."""
 
     output_size: int
 
     @abstractmethod
-    def forward(self, ids: Tensor, parts: Tensor | None, mask: Tensor) -> Tensor:
-        """ids (B, T) of the vocabulary or, for a feature with parts, rows of `parts` (U, W); mask (B, T) → (B, T, D)."""
+    def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
+        """ids (B, T) of the vocabulary or, for a feature with parts, keys of `parts`; mask (B, T) → (B, T, D)."""
 
 
 class EmbeddingStage(ABC):
@@ -123,7 +144,7 @@ class LookupEmbedding(EmbeddingModule):
         self.table.weight.requires_grad = not freeze
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, ids: Tensor, parts: Tensor | None, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
         if self.training and self.word_dropout:
             unknown = (torch.rand(ids.shape, device=ids.device) < self.word_dropout) & mask
             ids = ids.masked_fill(unknown, _UNK)
@@ -170,12 +191,14 @@ class PartsEmbedding(EmbeddingModule):
         self.table = _table(vocabulary_size, size)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, ids: Tensor, parts: Tensor | None, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
         if parts is None:
             raise ValueError("the feature has no parts")  # the configuration is checked for this
-        if self.training and self.part_dropout:
-            parts = parts.masked_fill(torch.rand(parts.shape, device=parts.device) < self.part_dropout, 0)
-        vectors = F.embedding_bag(parts, self.table.weight, mode="mean", padding_idx=0)  # (U, D)
+        part_ids, padding = parts.ids, None  # without padding, of which there is none, torch takes its fast kernel
+        if self.training:
+            part_ids = part_ids.masked_fill(torch.rand(part_ids.shape, device=ids.device) < self.part_dropout, 0)
+            padding = 0
+        vectors = F.embedding_bag(part_ids, self.table.weight, parts.starts, mode="mean", padding_idx=padding)  # (U, D)
         output: Tensor = self.dropout(F.embedding(ids, vectors))  # (B, T, D)
         return output
 
@@ -225,12 +248,13 @@ class ConvolutionEmbedding(EmbeddingModule):
         self.filters = nn.Conv1d(part_size, size, width, padding=width // 2)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, ids: Tensor, parts: Tensor | None, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
         if parts is None:
             raise ValueError("the feature has no parts")  # the configuration is checked for this
-        vectors = self.dropout(self.table(parts)).transpose(1, 2)  # (U, part size, W)
-        filtered = F.relu(self.filters(vectors)) * (parts != 0).unsqueeze(1)  # (U, D, W), zero at padding
-        output: Tensor = F.embedding(ids, filtered.amax(dim=2))  # (B, T, D)
+        padded = parts.padded()
+        vectors = self.table(padded).transpose(1, 2)  # (U, part size, W)
+        filtered = F.relu(self.filters(vectors)) * (padded != 0).unsqueeze(1)  # (U, D, W), zero at padding
+        output: Tensor = self.dropout(F.embedding(ids, filtered.amax(dim=2)))  # (B, T, D)
         return output
 
 
@@ -277,10 +301,11 @@ class ProjectedVectors(EmbeddingModule):
         super().__init__()
         self.output_size = size
         self.frozen = freeze
+        table = torch.zeros(vocabulary_size, self.WIDTH)
         if freeze:
-            self.register_buffer("table", torch.zeros(0, self.WIDTH), persistent=False)
+            self.register_buffer("table", table, persistent=False)
         else:
-            self.register_parameter("table", nn.Parameter(torch.zeros(vocabulary_size, self.WIDTH)))
+            self.register_parameter("table", nn.Parameter(table))
         self.register_buffer("landmarks", torch.zeros(self.LANDMARKS, self.WIDTH))
         self.projection = nn.Linear(self.WIDTH, size, bias=False)
         self.dropout = nn.Dropout(dropout)
@@ -290,7 +315,7 @@ class ProjectedVectors(EmbeddingModule):
         self.table.data = table.to(self.table.device)
         self.landmarks.copy_(landmarks)
 
-    def forward(self, ids: Tensor, parts: Tensor | None, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
         vectors = F.embedding(ids, self.table).to(self.projection.weight.dtype)  # (B, T, 256)
         output: Tensor = self.dropout(self.projection(vectors))
         return output
@@ -319,8 +344,8 @@ class Embeddings(nn.Module):
         self.features = tuple(features)
         self.output_size = sum(stage.output_size for stage in stages)
 
-    def forward(self, ids: Mapping[str, Tensor], parts: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        """ids: feature → (B, T); parts: feature → (U, W); mask (B, T) → (B, T, D), D the sum of the stages' widths."""
+    def forward(self, ids: Mapping[str, Tensor], parts: Mapping[str, BatchParts], mask: Tensor) -> Tensor:
+        """ids: feature → (B, T); parts: by feature; mask (B, T) → (B, T, D), D the sum of the stages' widths."""
         vectors = [stage(ids[f], parts.get(f), mask) for stage, f in zip(self.stages, self.features, strict=True)]
         return vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=2)
 

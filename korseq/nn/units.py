@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from korseq.nn.embeddings import BatchParts
+
 
 @dataclass(frozen=True)
 class UnitBatch:
@@ -15,20 +17,21 @@ class UnitBatch:
 
     Attributes:
         ids: feature → (B, U) int64, 0 = padding, on the right; as `ids` of tokens.
-        parts: feature → (P, W) int64; as `parts` of tokens.
+        parts: feature → those of the distinct keys among the units.
         mask: (B, U) bool, True = a real unit; every row has one.
         first, last: (B, U) int64: the tokens that a unit reads, the last included; 0 at padding.
     """
 
     ids: Mapping[str, Tensor]
-    parts: Mapping[str, Tensor]
+    parts: Mapping[str, BatchParts]
     mask: Tensor
     first: Tensor
     last: Tensor
 
     def to(self, device: torch.device) -> UnitBatch:
-        def move(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {feature: tensor.to(device, non_blocking=True) for feature, tensor in tensors.items()}
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
 
-        mask, first, last = (t.to(device, non_blocking=True) for t in (self.mask, self.first, self.last))
-        return UnitBatch(move(self.ids), move(self.parts), mask, first, last)
+        ids = {feature: move(tensor) for feature, tensor in self.ids.items()}
+        parts = {feature: BatchParts(*map(move, tensors)) for feature, tensors in self.parts.items()}
+        return UnitBatch(ids, parts, move(self.mask), move(self.first), move(self.last))

@@ -7,6 +7,7 @@ eojeol it stands in). Parts depend on a key that many tokens share, so that they
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -71,18 +72,19 @@ def eojeols(analysis: Analysis) -> Sequence[str]:
 
     A token without length right after a word belongs to that word, as in `Alignment.eojeol_of`.
     """
-    text = analysis.text
-    if clean(text).text is text:
-        words = [(match.end(), match[0]) for match in _WORD.finditer(text)]
-    else:
-        words = [(match.end(), clean(match[0]).text) for match in _WORD.finditer(text)]
+    text, starts, ends = analysis.text, analysis.starts, analysis.ends
+    unclean = clean(text).text is not text
     found: list[str] = []
-    place = 0
-    for start, end in zip(analysis.starts, analysis.ends, strict=True):  # starts never decrease
-        while place + 1 < len(words) and words[place][0] < start + (end > start):
-            place += 1
-        found.append(words[place][1] if words else "")
-    return found
+    word = ""
+    for match in _WORD.finditer(text):
+        word, end = match[0], match.end()
+        if unclean:
+            word = clean(word).text
+        stop = bisect_left(starts, end, len(found))  # starts never decrease
+        while stop < len(starts) and starts[stop] == ends[stop] == end:
+            stop += 1
+        found += [word] * (stop - len(found))
+    return found + [word] * (len(starts) - len(found))
 
 
 def forms(analysis: Analysis) -> Sequence[str]:

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, chain
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from korseq.nn import Embedding, EmbeddingModule, Embeddings, NGramEmbedding
 from korseq.nn import embeddings as embeddings_room
+from korseq.nn.embeddings import BatchParts, ProjectedVectors
 from korseq.registry import components
 from korseq.text.vocabulary import PAD, UNK
 
 VOCABULARY, SIZE = 12, 5
 IDS = torch.tensor([[4, 5, 1, 6], [7, 2, 0, 0], [11, 0, 0, 0]])
 MASK = IDS != PAD
-# The parts of the 12 keys that IDS may hold, as rows: padded on the right, row 0 that of padding.
-PARTS = torch.tensor([[row, 4 + row % 7, 1 + row % 3] if row % 2 else [row, 0, 0] for row in range(VOCABULARY)])
+# The parts of the 12 keys that IDS may hold, key 0 that of padding.
+KEYS = [[key, 4 + key % 7, 1 + key % 3] if key % 2 else [key] for key in range(VOCABULARY)]
 
+
+def parts_of(keys: list[list[int]]) -> BatchParts:
+    starts = [0, *accumulate(map(len, keys))][:-1]
+    return BatchParts(torch.tensor(list(chain(*keys)), dtype=torch.int32), torch.tensor(starts, dtype=torch.int32))
+
+
+PARTS = parts_of(KEYS)
 every_stage = pytest.mark.parametrize("name", components("embedding"))
 
 
 def build(name: str, **settings: float) -> EmbeddingModule:
     torch.manual_seed(0)
-    return components("embedding")[name](size=SIZE, **settings).build(VOCABULARY)
+    module = components("embedding")[name](size=SIZE, **settings).build(VOCABULARY)
+    if isinstance(module, ProjectedVectors):
+        table = torch.randn(VOCABULARY, module.WIDTH)
+        table[PAD] = 0
+        module.fill(table, torch.randn(module.LANDMARKS, module.WIDTH))
+    return module
 
 
 @every_stage
@@ -52,10 +67,11 @@ def test_padding_stays_zero_through_training(name: str) -> None:
 def test_dropout_acts_in_training_only(name: str) -> None:
     module = build(name, dropout=0.5).eval()
     still = module(IDS, PARTS, MASK)
-    assert still[MASK].all()
+    live = still != 0
+    assert live[MASK].float().mean() > 0.2  # rectified filters give zeros too
     module.train()
     dropped = module(IDS, PARTS, MASK)
-    assert not dropped[MASK].all()
+    assert not dropped[live].all()
     kept = dropped != 0
     torch.testing.assert_close(dropped[kept], 2 * still[kept])
 
@@ -125,7 +141,7 @@ def test_ngram_embedding_is_the_mean_of_the_real_parts() -> None:
     vectors = module(IDS, PARTS, MASK)
     table = module.table.weight
     for b, t in MASK.nonzero().tolist():
-        parts = [p for p in PARTS[IDS[b, t]].tolist() if p != PAD]
+        parts = KEYS[IDS[b, t]]
         expected = sum(table[p] for p in parts) / len(parts)
         torch.testing.assert_close(vectors[b, t], expected)
 
@@ -141,7 +157,7 @@ def test_part_dropout_gives_the_mean_of_the_parts_that_are_left() -> None:
     """Training gives means over subsets of the parts, different ones; prediction the mean over all of them."""
     module = build("NGramEmbedding", part_dropout=0.5)
     table = module.table.weight
-    parts, ids = torch.tensor([[4, 5, 6]]), torch.zeros(1, 1, dtype=torch.long)
+    parts, ids = parts_of([[4, 5, 6]]), torch.zeros(1, 1, dtype=torch.long)
     mask = torch.ones(1, 1, dtype=torch.bool)
     subsets = [[p for i, p in enumerate((4, 5, 6)) if chosen >> i & 1] for chosen in range(8)]
     means = torch.stack([table[s].mean(dim=0) if s else torch.zeros(SIZE) for s in subsets])
@@ -174,6 +190,7 @@ def test_two_stages_may_read_the_same_feature() -> None:
 @every_stage
 def test_rows_begin_small(name: str) -> None:
     table = build(name).table
-    assert isinstance(table, nn.Embedding)
+    if not isinstance(table, nn.Embedding):
+        pytest.skip("its rows are given")
     assert not table.weight[PAD].any()
     assert 0 < table.weight[1:].abs().max() <= 0.1
