@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -168,6 +169,13 @@ def with_targets(encoded: Encoded, config: Config, rows: Dataset, labels: LabelS
         if head.scheme == "each" and not inside:  # a text without words; it has one unit that nobody owns
             inside = [LabeledSpan(0, 1, labels.labels[0])]
         flat += head.spell(inside, count, labels)
+    unknown = flat.count(-1)
+    if unknown:
+        warnings.warn(
+            f"{name_of(rows)}: {unknown:,} of {len(flat):,} words have a tag that the training data does not have; they count "
+            "as wrong",
+            stacklevel=2,
+        )
     spans = sum(map(len, gold)), sum(exact for _, exact in found)
     return replace(encoded, data=replace(data, targets=np.asarray(flat, dtype=np.int64)), spans=spans)
 

@@ -175,6 +175,34 @@ def test_fine_tuning_keeps_known_tags_and_learns_new_ones(tagger: Pipeline) -> N
     assert tuned.evaluate(more)["f1"] > 0.9
 
 
+def test_the_command_line_trains_scores_and_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from typer.testing import CliRunner
+
+    from korseq.cli import app
+
+    write_annotated(tmp_path / "data.jsonl", LABELED)
+    data, out = str(tmp_path / "data.jsonl"), str(tmp_path / "run")
+    toml = tmp_path / "ner.toml"
+    toml.write_text(
+        'encoder = { type = "GRU", hidden_size = 16 }\nembedding = { type = "Embedding", size = 16, min_count = 1 }\n'
+        'head = { type = "Tagger", hidden_size = 16 }\n[training]\nepochs = 12\nbatch_size = 4\nlearning_rate = 0.01\n',
+        encoding="utf-8",
+    )
+    runner = CliRunner()
+    trained = runner.invoke(
+        app, ["train", str(toml), "--set", f"data.train={data}", "--set", f"data.dev={data}", "--out", out]
+    )
+    assert trained.exit_code == 0, trained.output
+    table = runner.invoke(app, ["evaluate", out, data])
+    assert table.exit_code == 0, table.output
+    assert "errors: boundary" in table.output
+    scores = json.loads(runner.invoke(app, ["evaluate", out, data, "--json"]).stdout)
+    assert {"precision", "recall", "f1", "macro_f1", "character_f1", "labels", "representable"} <= scores.keys()
+    answer = json.loads(runner.invoke(app, ["predict", out, "김태웅이 제주도에 갔다"]).stdout)
+    assert answer["text"] == "김태웅이 제주도에 갔다"
+    assert {"text", "label", "start", "end", "score", "particle"} == set(answer["entities"][0])
+
+
 # Words ----------------------------------------------------------------------------------------------------------------
 
 TAGGED = [
@@ -201,6 +229,12 @@ def test_given_words_are_tagged(words: Pipeline) -> None:
     assert scores["accuracy"] == 1
     assert scores["known"] == 12
     assert scores["unknown"] == 0
+
+
+def test_tags_that_training_never_saw_count_as_wrong(words: Pipeline) -> None:
+    with pytest.warns(UserWarning, match="1 of 2 words have a tag that the training data does not have"):
+        scores = words.evaluate([("집에 갔다", [(0, 2, "ADV"), (3, 5, "VERB+X")])])
+    assert scores["accuracy"] == 0.5
 
 
 def test_words_of_raw_text_are_tagged_with_their_morphemes(words: Pipeline) -> None:

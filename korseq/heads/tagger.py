@@ -98,15 +98,17 @@ class Tagger(Head):
         return tuple(LabeledSpan(span["start"], span["end"], span["label"]) for span in value)
 
     def target(self, value: Any, labels: LabelSet) -> int:
-        """Nothing of a whole text; only checks that all labels are known."""
-        for span in self.canonical(value):
-            labels.index(span.label if self.scheme == "each" else f"B-{span.label}")
+        """Nothing of a whole text; only checks that the labels of spans are known. Words may have tags that no training
+        data has: there are too many combinations of morphemes."""
+        if self.scheme != "each":
+            for span in self.canonical(value):
+                labels.index(f"B-{span.label}")
         return 0
 
     def spell(self, spans: Sequence[LabeledSpan], count: int, labels: LabelSet) -> list[int]:
-        """The indices of the tags of `count` units that spell spans of units."""
+        """The indices of the tags of `count` units that spell spans of units; -1 for a word's tag that is not known."""
         tags = [span.label for span in spans] if self.scheme == "each" else to_tags(spans, count, self.scheme)
-        return [labels.index(tag) for tag in tags]
+        return [labels.index(tag) if tag in labels else -1 for tag in tags]
 
     def read(self, tags: Tags) -> list[tuple[LabeledSpan, float]]:
         """The spans of units that tags spell, each with a score: the probability of its least certain tag."""

@@ -67,6 +67,13 @@ def test_contradictions(changes: dict[str, object], message: str) -> None:
         Pipeline(embedding=Embedding(8), encoder=GRU(8), head=Tagger(**changes))  # type: ignore[arg-type]
 
 
+def test_a_word_may_have_a_tag_that_is_not_known() -> None:
+    head, labels = Tagger(unit="word", scheme="each"), LabelSet(["JX", "NNG"])
+    spans = [LabeledSpan(0, 1, "NNG"), LabeledSpan(1, 2, "NNG+JX")]
+    assert head.target([span._asdict() for span in spans], labels) == 0
+    assert head.spell(spans, 2, labels) == [1, -1]
+
+
 def units_of_batch(first: list[list[int]], last: list[list[int]], mask: list[list[int]]) -> UnitBatch:
     return UnitBatch({}, {}, torch.tensor(mask).bool(), torch.tensor(first), torch.tensor(last))
 
@@ -141,3 +148,39 @@ def test_spans_are_spelt_and_read_back() -> None:
     assert [span for span, _ in head.read(tags)] == spans
     assert [score for _, score in head.read(tags)] == pytest.approx([0.5, 0.8])
     assert tags.as_dict()["tags"] == ["B-PER", "I-PER", "O", "B-LOC", "O"]
+
+
+def test_labels_with_parts_in_common_share_what_is_learnt() -> None:
+    """The output vector of a label is its own plus those of its parts."""
+    labels = LabelSet(["NNG", "NNG+JKO", "NNG+JX", "VV+EF"])
+    torch.manual_seed(0)
+    head = Tagger(unit="word", scheme="each", decoder="softmax", hidden_size=6).build(5, labels).eval()
+    assert head.composition is not None
+    before = head(encoded(), MASK, UNITS)
+    with torch.no_grad():
+        head.composition.vectors.weight[:] = 0
+        plain = head(encoded(), MASK, UNITS)
+        parts = sorted(
+            {
+                "NNG",
+                "^NNG",
+                "NNG$",
+                "1",
+                "JKO",
+                "NNGJKO",
+                "JKO$",
+                "2",
+                "JX",
+                "NNGJX",
+                "JX$",
+                "VV",
+                "EF",
+                "^VV",
+                "VVEF",
+                "EF$",
+            }
+        )
+        head.composition.vectors.weight[parts.index("^NNG")] = 1.0
+    changed = (head(encoded(), MASK, UNITS) - plain).abs().amax(dim=(0, 1))
+    assert (before - plain).abs().max() > 0
+    assert (changed > 0).tolist() == [True, True, True, False]

@@ -39,7 +39,7 @@ class RNN(_Recurrence):
         layers: Stacked layers.
         bidirectional: Also read from the end.
         reverse: Read from the end only.
-        dropout: On the output of every layer, and on the final state.
+        dropout: On the output of every layer, the same features at every step (Gal & Ghahramani 2016), and on the final state.
     """
 
     cell = nn.RNN
@@ -96,7 +96,8 @@ class Recurrent(EncoderModule):
             read = [
                 self._read(cell, states, mask, reversal if backward else None) for cell, backward in self._pairs(layer)
             ]
-            states = self.dropout(torch.cat([s for s, _ in read], dim=2) if len(read) > 1 else read[0][0])
+            states = torch.cat([s for s, _ in read], dim=2) if len(read) > 1 else read[0][0]
+            states = states * self.dropout(states.new_ones(len(states), 1, states.size(2)))  # (B, T, H)
         final = self.dropout(torch.cat([f for _, f in read], dim=1))  # (B, H)
         return Encoded(states, final)
 
