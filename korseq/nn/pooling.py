@@ -105,7 +105,8 @@ class _Attention(PoolingModule):
         self.query = nn.Linear(size, 1, bias=False)
 
     def forward(self, encoded: Encoded, mask: Tensor) -> Tensor:
-        weights = masked_softmax(self.query(torch.tanh(self.project(encoded.states))).squeeze(2), mask)  # (B, T)
+        hidden = torch.tanh(self.project(encoded.states).float())  # on a CPU, bfloat16's tanh takes four times as long
+        weights = masked_softmax(self.query(hidden.to(encoded.states.dtype)).squeeze(2), mask)  # (B, T)
         context = torch.bmm(weights.to(encoded.states.dtype).unsqueeze(1), encoded.states)  # (B, 1, H)
         return context.squeeze(1)
 

@@ -13,6 +13,8 @@ from korseq.text.vocabulary import SPECIALS, UNK, Vocabulary
 _LONGEST_N = 3
 # Longer words are cut: beyond this, the n-grams of one word would outweigh those of a whole text.
 _LONGEST_WORD = 24
+# A code point has 21 bits, so that three of them fit in one 64-bit integer: n-grams are looked up as integers, exactly.
+_SHIFTS = np.arange(_LONGEST_N, dtype=np.uint64) * np.uint64(21)
 _LENGTHENED = re.compile(r"(.)\1{3,}")
 
 
@@ -32,13 +34,11 @@ def _marked(word: str) -> str:
 
 
 class NGramTable:
-    """Ids of all n-grams of many words, without Python work per n-gram.
-
-    A code point has 21 bits, so that three of them fit in one 64-bit integer: n-grams are looked up as integers, exactly.
-    """
+    """Ids of all n-grams of many words, without Python work per n-gram."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        codes = np.array([_code(token) for token in vocabulary.tokens], dtype=np.uint64)
+        points = np.array(vocabulary.tokens, dtype=f"U{_LONGEST_N}").view(np.uint32).reshape(-1, _LONGEST_N)
+        codes = np.bitwise_or.reduce(points.astype(np.uint64) << _SHIFTS, axis=1)
         order = np.argsort(codes)
         # A sentinel that is no code, so that the place after the last one can be asked for.
         self._codes = np.append(codes[order], np.uint64(2**64 - 1))
@@ -55,7 +55,7 @@ class NGramTable:
         for n in range(_LONGEST_N):
             # code[i] becomes the code of the n-gram of n + 1 characters that begins at i; one that leaves its word is dropped.
             inside = len(points) - n
-            code = code[:inside] | (points[n:] << np.uint64(21 * n))
+            code = code[:inside] | (points[n:] << _SHIFTS[n])
             whole = word_of[:inside] == word_of[n:]
             codes.append(code[whole])
             owners.append(word_of[:inside][whole])
@@ -71,7 +71,3 @@ class NGramTable:
         ids = np.empty(len(codes), np.int32)
         ids[order] = np.where(self._codes[place] == ascending, self._ids[place], UNK)
         return ids
-
-
-def _code(ngram: str) -> int:
-    return sum(ord(char) << (21 * i) for i, char in enumerate(ngram[:_LONGEST_N]))
