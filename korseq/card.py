@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ def training_card(
     parameters: int,
     outcome: Outcome,
     scores: Scores | None,
+    notes: Sequence[str] = (),
 ) -> str:
     """Markdown.
 
@@ -34,8 +36,10 @@ def training_card(
         sources: train and dev → (name, examples).
         toml: The settings.
         scores: On dev, of the saved weights; None without dev data.
+        notes: What else a person should know, one sentence each.
     """
     data = "\n".join(f"- {role}: {name}, {count:,} examples" for role, (name, count) in sources.items())
+    known = "".join(f"- {note}\n" for note in notes)
     rows = [(k, v) for k, v in (scores.values if scores else {}).items() if isinstance(v, float | int)]
     table = (
         "\n".join(["| score | dev |", "|---|---|", *(f"| {k} | {_number(v)} |" for k, v in rows)])
@@ -50,7 +54,7 @@ Labels: {", ".join(labels) or "none (numbers)"}
 
 ## Data
 {data}
-
+{known}
 ## Scores
 {table}
 

@@ -191,6 +191,7 @@ class Pipeline:
             sum(p.numel() for p in model.parameters()),
             outcome,
             evaluate(),
+            _notes(config),
         )
         self._fitted = _Fitted(vocabularies, labels, model, card)
         self._compacted.clear()
@@ -339,6 +340,19 @@ def _with_names(data: DataSettings, train: Source, dev: Source | None) -> DataSe
     """The settings with the names of the sources that have one, so that a saved pipeline tells what it was trained on."""
     names = (str(source) if isinstance(source, str | Path) else None for source in (train, dev))
     return replace(data, train=next(names), dev=next(names))
+
+
+def _notes(config: Config) -> list[str]:
+    """What the card says of where the features come from."""
+    notes = []
+    if config.head.unit is not None and {"tag", "morpheme"} & {stage.feature for stage in config.embeddings}:
+        notes.append("The analyzer's own part-of-speech tags of the tokens are an input feature like any other.")
+    if any(stage.reads_kiwi_vectors() for stage in config.embeddings):
+        notes.append(
+            "Word vectors are those inside the Kiwi model named below (Apache-2.0); they are taken from the installed Kiwi again "
+            "when the pipeline is loaded, and another model's are refused."
+        )
+    return notes
 
 
 def _train_and_dev(config: Config, train: Source, dev: Source | None) -> tuple[Dataset, Dataset]:

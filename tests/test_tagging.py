@@ -275,6 +275,10 @@ def test_a_pipeline_with_kiwi_vectors_is_saved_without_them_and_knows_them_again
     pipeline.fit(EXAMPLES, EXAMPLES, training=Training(epochs=3, precision="fp32"), progress=False)
     pipeline.save(tmp_path)
     assert (tmp_path / "model.safetensors").stat().st_size < 2_000_000
+    card = (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert "part-of-speech tags of the tokens are an input feature" in card
+    assert "Word vectors are those inside the Kiwi model" in card
+    assert "kiwipiepy_model" in card
     texts = ["김태웅이 제주도에 갔다", "처음 보는 낱말도 벡터가 있다"]
     assert Pipeline.load(tmp_path)(texts) == pipeline(texts)
 
