@@ -1,9 +1,11 @@
 """Named entities: a korseq pipeline against spaCy's own recogniser, trained on the same files with the same morphemes.
 
     python -m venv /tmp/spacy && /tmp/spacy/bin/pip install 'spacy==3.8.*'
-    python tests/benchmarks/ner_peer.py pipelines/ner.toml train.jsonl validation.jsonl --spacy /tmp/spacy/bin/python
+    python tests/benchmarks/ner_peer.py runs/kmou-1 train.jsonl validation.jsonl --spacy /tmp/spacy/bin/python
 
-Both are scored by korseq's metric on exact character spans. The dev part is the same for both: 2% of the training file.
+The first argument is a pipeline that `scores.py --out` has trained on the same file; its training minutes are those in its
+metrics file. Both are scored by korseq's metric on exact character spans. The dev part is the same for both: 2% of the
+training file.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from pathlib import Path
 from record import row
 
 from korseq import Pipeline
-from korseq.config import read_config
 from korseq.data.readers import DataSettings, read
 from korseq.data.splits import stratified_split
 from korseq.spans import LabeledSpan
@@ -29,14 +30,13 @@ from korseq.training.metrics import METRICS
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config")
+    parser.add_argument("run")
     parser.add_argument("train")
     parser.add_argument("test")
     parser.add_argument("--spacy", required=True, help="interpreter that has spaCy")
-    parser.add_argument("--rows", type=int, help="of the training file; all by default")
     arguments = parser.parse_args()
     whole = read(arguments.train, DataSettings(), spans=True)
-    rows = list(zip(whole["text"], whole["label"], strict=True))[: arguments.rows]
+    rows = list(zip(whole["text"], whole["label"], strict=True))
     kept, held_out = stratified_split([""] * len(rows), 0.02, 0)
     test_set = read(arguments.test, DataSettings(), spans=True)
     parts = {
@@ -57,10 +57,9 @@ def main() -> None:
         "spaCy " + spacy["version"], METRICS["entities"](gold, answers).values, spacy["training"], spacy["prediction"]
     )
 
-    pipeline = Pipeline.from_config(read_config(arguments.config))
-    began = time.perf_counter()
-    pipeline.fit(parts["train"], parts["dev"])
-    training = time.perf_counter() - began
+    pipeline = Pipeline.load(arguments.run)
+    steps = (Path(arguments.run) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    training = json.loads(steps[-1])["seconds"]
     texts = [text for text, _ in parts["test"]]
     pipeline(texts[:100])
     began = time.perf_counter()
