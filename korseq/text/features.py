@@ -92,6 +92,12 @@ def forms(analysis: Analysis) -> Sequence[str]:
     return analysis.forms
 
 
+def places(analysis: Analysis) -> Sequence[str]:
+    """Where in its eojeol each token begins: B at the beginning, I further on."""
+    text = analysis.text
+    return ["B" if start == 0 or text[start - 1].isspace() else "I" for start in analysis.starts]
+
+
 FEATURES: dict[str, Feature] = {
     "morpheme": Feature(morphemes),
     "kiwi": Feature(morphemes, fallback=unlisted),
@@ -100,6 +106,7 @@ FEATURES: dict[str, Feature] = {
     "form_jamo": Feature(forms, jamo, partial(CharacterTable, letters=True)),
     "form_ngrams": Feature(forms, ngrams, NGramTable),
     "tag": Feature(lambda analysis: analysis.tags),
+    "place": Feature(places),
     "eojeol": Feature(eojeols),
     "eojeol_ngrams": Feature(eojeols, ngrams, NGramTable),
 }
