@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,10 +22,20 @@ from korseq.text.vectors import read_vectors
 from korseq.text.vocabulary import SPECIALS, Vocabulary
 
 
+def _vectors() -> MorphemeVectors:
+    return _vectors_in(cache_folder())
+
+
+@lru_cache(maxsize=1)
+def _vectors_in(folder: Path) -> MorphemeVectors:
+    """Read once: their checksum takes a tenth of a second."""
+    return morpheme_vectors(folder)
+
+
 def fixed_vocabularies(config: Config) -> dict[str, Vocabulary]:
     """Those of stages whose vectors come with the analyzer, which do not depend on the training data."""
     features = [stage.feature for stage in config.embeddings if stage.reads_kiwi_vectors()]
-    return {feature: Vocabulary(morpheme_vectors(cache_folder()).tokens) for feature in features}
+    return {feature: Vocabulary(_vectors().tokens) for feature in features}
 
 
 def build_model(
@@ -56,7 +68,7 @@ def _stage(stage: EmbeddingStage, vocabulary: Vocabulary, pretrained: bool) -> E
             raise ConfigError(f"embedding: {file} has vectors of {table.shape[1]} numbers; set size = {table.shape[1]}")
     module = stage.build(len(vocabulary), table)
     if pretrained and isinstance(module, ProjectedVectors):
-        vectors = morpheme_vectors(cache_folder())
+        vectors = _vectors()
         module.fill(_table(vectors), torch.from_numpy(vectors.landmarks))
     return module
 
@@ -81,7 +93,7 @@ def restore_vectors(model: SequenceModel, vocabularies: Mapping[str, Vocabulary]
     """
     for stage, feature in zip(model.embeddings.stages, model.embeddings.features, strict=True):
         if isinstance(stage, ProjectedVectors) and stage.frozen:
-            vectors = morpheme_vectors(cache_folder())
+            vectors = _vectors()
             try:
                 if vectors.tokens != vocabularies[feature].tokens:
                     raise ValueError("the installed Kiwi model has other morphemes")

@@ -162,7 +162,7 @@ def predict(
 
 @app.command()
 def demo() -> None:
-    """Train a small sentiment pipeline on the reviews that come with korseq, and show what it answers."""
+    """Train small pipelines on the corpora that come with korseq (sentiment, entities, tags), and show what they answer."""
     from korseq.demo import show
 
     show()

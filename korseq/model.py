@@ -46,7 +46,8 @@ class SequenceModel(nn.Module):
 def default_device() -> torch.device:
     """The accelerator that torch finds, else the CPU."""
     found = torch.accelerator.current_accelerator(check_available=True)
-    return found or torch.device("cpu")
+    # Apple's has no float64, in which a CRF computes.
+    return found if found is not None and found.type != "mps" else torch.device("cpu")
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

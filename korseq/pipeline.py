@@ -6,11 +6,12 @@ import hashlib
 import json
 import sys
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -25,10 +26,11 @@ from korseq.errors import CheckpointError, KorseqError
 from korseq.heads.base import Head, Prediction
 from korseq.labels import LabelSet
 from korseq.model import Precision, SequenceModel, compact, default_device, predict
-from korseq.nn.embeddings import EmbeddingStage
+from korseq.nn.embeddings import EmbeddingStage, KiwiVectors, ProjectedVectors
 from korseq.nn.encoders.base import Encoder
 from korseq.prepare import (
     Encoded,
+    Spans,
     encode_texts,
     finished,
     labels_of,
@@ -156,7 +158,8 @@ class Pipeline:
         origin = Pipeline.load(start, device="cpu") if isinstance(start, str | Path) else start
         before = origin._require_fitted() if origin else None
         train_rows, dev_rows = _train_and_dev(config, train, dev)
-        labels = labels_of(config, train_rows, before.labels if before else None)
+        known = before.labels if before and origin and config.head.has_labels_of(origin.config.head) else None
+        labels = labels_of(config, train_rows, known)
         learnt, vocabularies = self._encode_for_training(config, train_rows, labels, before, progress)
         held_out = _encode_rows(config, vocabularies, labels, dev_rows, progress)
         _warn_truncated(
@@ -178,10 +181,10 @@ class Pipeline:
             return _scores(config, dev_rows, finished(config, held_out, answers, vocabularies), held_out)
 
         folder = Path(out) if out else None
-        identity = _identity(config, vocabularies, learnt.data, held_out.data, origin)
+        identity = _identity(config, vocabularies, learnt.data, held_out.data, model, origin)
         if folder:
             write_run(folder, config)
-        outcome = run(model, learnt.data, config.training, evaluate, folder, resume, identity, progress)
+        outcome = run(model, learnt.data, config.training, evaluate, folder, resume, identity, progress, self.device)
         self.config = config
         model.to(self.device).eval()
         card = training_card(
@@ -214,27 +217,36 @@ class Pipeline:
     @overload
     def __call__(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap] # a str is an iterable of str too
     @overload
-    def __call__(self, texts: Iterable[str]) -> list[Prediction]: ...
-    def __call__(self, texts: str | Iterable[str]) -> Prediction | list[Prediction]:
-        """The prediction for one text, or a list of those for several, in order. An empty text gets an answer too."""
+    def __call__(self, texts: Iterable[str | Sequence[str]]) -> list[Prediction]: ...
+    def __call__(self, texts: str | Iterable[str | Sequence[str]]) -> Prediction | list[Prediction]:
+        """The prediction for one text, or a list of those for several, in order. An empty text gets an answer too.
+
+        A text may be given as a list of its words, `[["그는", "갔다", "."], …]`: a head that tags words then tags these, in the
+        text that they make with a space between them.
+        """
         if isinstance(texts, str):
             return next(self.stream([texts]))
         return list(self.stream(texts))
 
     def stream(
-        self, texts: Iterable[str], window: int = _WINDOW, precision: Precision = "auto"
+        self, texts: Iterable[str | Sequence[str]], window: int = _WINDOW, precision: Precision = "auto"
     ) -> Iterator[Prediction]:
         """Predictions one by one, in order, for any number of texts in constant memory.
 
         Args:
+            texts: As for a call.
             window: Texts that are taken in before the first is answered.
             precision: Of the network's arithmetic.
         """
         fitted = self._require_fitted()
         config = self.config
-        analyses = config.tokenizer.stream(texts, max_characters(config))
+        words: deque[Spans | None] = deque()  # of the texts that the tokenizer has taken in
+        analyses = config.tokenizer.stream(_as_texts(texts, words), max_characters(config))
         seen = truncated = 0
-        while len((encoded := encode_texts(config, fitted.vocabularies, islice(analyses, window))).data):
+        while True:
+            encoded = encode_texts(config, fitted.vocabularies, islice(analyses, window), words=words)
+            if not len(encoded.data):
+                break
             seen, truncated = seen + len(encoded.data), truncated + encoded.data.truncated
             answers = predict(self._compact(fitted, precision), encoded.data, self.device, precision)
             yield from finished(config, encoded, answers, fitted.vocabularies)
@@ -333,6 +345,20 @@ class Pipeline:
         return f"Pipeline({state}, {', '.join(map(repr, stages))})"
 
 
+def _as_texts(items: Iterable[str | Sequence[str]], words: deque[Spans | None]) -> Iterator[str]:
+    """Texts as strings; where the words stand of those that are given word by word goes to `words`, None for others."""
+    for item in items:
+        text, spans = (item, None) if isinstance(item, str) else (" ".join(item), _places(item))
+        words.append(spans)
+        yield text
+
+
+def _places(words: Sequence[str]) -> Spans:
+    """Character spans of words in the text that they make with a space between them."""
+    ends = list(accumulate((len(word) + 1 for word in words), initial=0))
+    return [(start, start + len(word)) for start, word in zip(ends, words, strict=False) if word]
+
+
 # Steps of `fit` -------------------------------------------------------------------------------------------------------
 
 
@@ -345,9 +371,10 @@ def _with_names(data: DataSettings, train: Source, dev: Source | None) -> DataSe
 def _notes(config: Config) -> list[str]:
     """What the card says of where the features come from."""
     notes = []
-    if config.head.unit is not None and {"tag", "morpheme"} & {stage.feature for stage in config.embeddings}:
+    features = {stage.feature for stage in (*config.embeddings, *config.head.stages)}
+    if config.head.unit is not None and config.tokenizer.has_tags and {"tag", "morpheme", "kiwi"} & features:
         notes.append("The analyzer's own part-of-speech tags of the tokens are an input feature like any other.")
-    if any(stage.reads_kiwi_vectors() for stage in config.embeddings):
+    if any(isinstance(stage, KiwiVectors) and stage.freeze for stage in config.embeddings):
         notes.append(
             "Word vectors are those inside the Kiwi model named below (Apache-2.0); they are taken from the installed Kiwi again "
             "when the pipeline is loaded, and another model's are refused."
@@ -359,8 +386,9 @@ def _train_and_dev(config: Config, train: Source, dev: Source | None) -> tuple[D
     rows = _read(train, config, "train")
     if dev is not None:
         return rows, _read(dev, config, "dev")
-    strata = [str(value) for value in rows["label"]] if config.head.unit is None else [""] * len(rows)
-    larger, smaller = stratified_split(strata, config.data.dev_fraction, config.data.split_seed)
+    larger, smaller = stratified_split(
+        [config.head.stratum(v) for v in rows["label"]], config.data.dev_fraction, config.data.split_seed
+    )
     return rows.select(larger), rows.select(smaller)
 
 
@@ -377,8 +405,10 @@ def _read(source: Source, config: Config, split: str) -> Dataset:
 def _analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[list[Analysis], list[Units]]:
     """The analyses of labelled rows, from the cache if they are there, and their units."""
     analyses = list(analyses_of(rows["text"], analyze(rows, config.tokenizer, max_characters(config), progress)))
-    gold = None if config.head.unit is None else [config.head.canonical(value) for value in rows["label"]]
-    return analyses, units_in(config, analyses, gold)
+    words = None
+    if config.head.unit == "word":  # the data says which these are
+        words = [[(s.start, s.end) for s in config.head.canonical(value)] for value in rows["label"]]
+    return analyses, units_in(config, analyses, words)
 
 
 def _encode_rows(
@@ -406,19 +436,28 @@ def _identity(
     vocabularies: Mapping[str, Vocabulary],
     train: EncodedData,
     dev: EncodedData,
+    model: SequenceModel,
     origin: Pipeline | None,
 ) -> str:
     """Equal for two runs exactly if they make the same steps: settings, data as it is encoded, and initial weights."""
     digest = hashlib.sha256(to_toml(replace(config, data=DataSettings())).encode())
-    digest.update(json.dumps([v.tokens for v in vocabularies.values()]).encode())
+    digest.update(json.dumps([[feature, v.tokens] for feature, v in vocabularies.items()]).encode())
     for part in (train, dev):
-        pieces = [array for p in part.parts.values() for array in (p.ids, p.offsets)]
-        places = () if part.units is None else (part.units.first, part.units.last, *part.units.symbols.ids.values())
-        for array in (*part.ids.values(), *pieces, part.offsets, part.targets, *places):
+        for array in _arrays(part):
             digest.update(np.ascontiguousarray(array).tobytes())
+    for stage in model.embeddings.stages:
+        if isinstance(stage, ProjectedVectors):  # in another rotation they are other vectors
+            digest.update(stage.landmarks.numpy().tobytes())
     for weights in origin.model.state_dict().values() if origin else ():
         digest.update(weights.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _arrays(data: EncodedData) -> list[Any]:
+    parts = [array for p in data.parts.values() for array in (p.ids, p.offsets)]
+    units = [] if data.units is None else [data.units.first, data.units.last, *_arrays(data.units.symbols)]
+    targets = [] if data.targets is None else [data.targets]
+    return [*data.ids.values(), *parts, data.offsets, *targets, *units]
 
 
 def _warn_truncated(truncated: int, total: int, options: SequenceOptions) -> None:

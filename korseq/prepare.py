@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,8 @@ from korseq.text.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Vocabularies = Mapping[str, Vocabulary]
+Vocabularies: TypeAlias = Mapping[str, Vocabulary]
+Spans: TypeAlias = Sequence[tuple[int, int]]
 
 # The vocabulary of a feature of units is told from that of tokens by this prefix; that of all words of the training data has
 # this name.
@@ -110,39 +111,47 @@ def vocabularies_of(
     return {f: known[f].extended(v) if f in known and f not in fixed else v for f, v in found.items()}
 
 
-def units_in(config: Config, analyses: Sequence[Analysis], gold: Sequence[Sequence[LabeledSpan]] | None) -> list[Units]:
+def units_in(config: Config, analyses: Sequence[Analysis], words: Sequence[Spans | None] | None) -> list[Units]:
     """The units of each text that the head tags; none if it predicts of whole texts.
 
     Args:
-        gold: The spans of the data. Where the head tags words, these are the words.
+        words: The words of each text, as spans of its characters, for a head that tags words; None for those of the raw text.
     """
     kind = config.head.unit
     if kind is None:
         return []
-    if kind != "word" or gold is None:
-        return [units_of(analysis, kind) for analysis in analyses]
-    return [
-        units_of(analysis, kind, [(s.start, s.end) for s in spans])
-        for analysis, spans in zip(analyses, gold, strict=True)
-    ]
+    given = words if words is not None else [None] * len(analyses)
+    return [units_of(analysis, kind, of_text) for analysis, of_text in zip(analyses, given, strict=True)]
 
 
 def encode_texts(
-    config: Config, vocabularies: Vocabularies, analyses: Iterable[Analysis], units: Sequence[Units] | None = None
+    config: Config,
+    vocabularies: Vocabularies,
+    analyses: Iterable[Analysis],
+    units: Sequence[Units] | None = None,
+    words: deque[Spans | None] | None = None,
 ) -> Encoded:
     """Texts as ids, without targets.
 
     Args:
-        units: Of each text, as `units_in` finds them; None to find those of raw texts.
+        units: Of each text, as `units_in` finds them; None to find them here.
+        words: For `units_in`: of these texts and of those after them; what is of these is taken out.
     """
     features = {stage.feature for stage in config.embeddings}
     of_tokens = {feature: v for feature, v in vocabularies.items() if feature in features}
     if config.head.unit is None:  # nobody needs the analyses again: each is read as soon as the tokenizer has it
-        return Encoded(encode(analyses, of_tokens, config.sequence))
+        encoded = Encoded(encode(analyses, of_tokens, config.sequence))
+        _taken(words, len(encoded.data))
+        return encoded
     kept = list(analyses)
-    units = units_in(config, kept, None) if units is None else units
+    if units is None:
+        units = units_in(config, kept, _taken(words, len(kept)))
     of_units = {stage.feature: vocabularies[unit_feature(stage.feature)] for stage in config.head.stages}
     return Encoded(encode_units(kept, units, of_tokens, of_units, config.sequence), kept, units)
+
+
+def _taken(words: deque[Spans | None] | None, count: int) -> list[Spans | None] | None:
+    return None if words is None else [words.popleft() for _ in range(count)]
 
 
 def with_targets(encoded: Encoded, config: Config, rows: Dataset, labels: LabelSet) -> Encoded:
@@ -156,20 +165,19 @@ def with_targets(encoded: Encoded, config: Config, rows: Dataset, labels: LabelS
     data = encoded.data
     assert data.units is not None
     flat: list[int] = []
-    windows = zip(
-        data.units.texts.tolist(), data.units.begins.tolist(), data.units.symbols.lengths.tolist(), strict=True
-    )
-    for text, begin, count in windows:
+    unknown = 0
+    for text, begin, count in zip(
+        *(a.tolist() for a in (data.units.texts, data.units.begins, data.units.counts)), strict=True
+    ):
         end = begin + count
         inside = [
-            LabeledSpan(max(s, begin) - begin, min(e, end) - begin, x)
-            for s, e, x in found[text][0]
+            LabeledSpan(max(s, begin) - begin, min(e, end) - begin, label)
+            for s, e, label in found[text][0]
             if s < end and e > begin
         ]
-        if head.scheme == "each" and not inside:  # a text without words; it has one unit that nobody owns
-            inside = [LabeledSpan(0, 1, labels.labels[0])]
-        flat += head.spell(inside, count, labels)
-    unknown = flat.count(-1)
+        tags = head.spell(inside, count, labels)
+        unknown += tags.count(-1)
+        flat += tags or [-1]  # nothing is learnt of what stands for no unit
     if unknown:
         warnings.warn(
             f"{name_of(rows)}: {unknown:,} of {len(flat):,} words have a tag that the training data does not have; they count "

@@ -127,10 +127,10 @@ def entities(head: Tagger, analysis: Analysis, units: Units, tags: Tags) -> Enti
     if not tags.indices.any():  # O has index 0, and most texts have no other
         return Entities(())
     text, starts, ends = analysis.text, units.symbols.starts, units.symbols.ends
-    found = []
+    found: list[Entity] = []
     for (first, stop, label), score in head.read(tags):
         start, end = starts[first], max(ends[first:stop])
-        if start < end:  # a token may have no length
+        if start < end and (not found or found[-1].end <= start):  # tokens may have no length, or share a character
             found.append(Entity(text[start:end], label, start, end, score, _particle(analysis, end)))
     return Entities(tuple(found))
 

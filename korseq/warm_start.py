@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -33,27 +33,33 @@ def warm_start(
                 f"{part}: differs from the pipeline to start from, which has {there}; use the same, or train from nothing"
             )
     prefix = "head."
-    pairs = [(labels.index(label), i) for i, label in enumerate(origin.labels.labels) if label in labels]
     fresh = model.state_dict()
     for name, old in origin.weights.items():
-        if name.startswith(prefix) and config.head != origin.config.head:
-            continue
-        dimensions = model.head.by_label.get(name.removeprefix(prefix)) if name.startswith(prefix) else None
-        if dimensions:
-            fresh[name] = _by_label(fresh[name], old, pairs, dimensions)
-        elif fresh[name].shape == old.shape:
+        if name.startswith(prefix):
+            if config.head != origin.config.head:
+                continue
+            rows = model.head.named_rows(name.removeprefix(prefix), labels)
+            before = model.head.named_rows(name.removeprefix(prefix), origin.labels)
+            if rows and before:
+                fresh[name] = _by_name(fresh[name], old, *rows, before[1])
+                continue
+        if fresh[name].shape == old.shape:
             fresh[name] = old
         elif name.endswith("table.weight"):
             fresh[name] = torch.cat([old.to(fresh[name].device), fresh[name][len(old) :]])  # the rows of new tokens
     model.load_state_dict(fresh)
 
 
-def _by_label(fresh: Tensor, old: Tensor, pairs: list[tuple[int, int]], dimensions: tuple[int, ...]) -> Tensor:
-    """`fresh` with what belongs to labels that `old` has too; pairs are (index here, index there)."""
+def _by_name(
+    fresh: Tensor, old: Tensor, dimensions: tuple[int, ...], names: Sequence[str], old_names: Sequence[str]
+) -> Tensor:
+    """`fresh` with the rows (and, with two dimensions, columns) whose names `old` has too."""
+    places = {name: i for i, name in enumerate(old_names)}
+    pairs = [(i, places[name]) for i, name in enumerate(names) if name in places]
     here, there = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(dim=1)
     result = fresh.clone()
     if dimensions == (0,):
         result[here] = old[there].to(result.device)
-    else:  # labels down and across
+    else:
         result[here[:, None], here] = old[there[:, None], there].to(result.device)
     return result

@@ -78,7 +78,7 @@ def _every_token(offsets: NDArray[np.int64]) -> EncodedUnits:
     places = np.concatenate([np.arange(n) for n in lengths] or [np.empty(0)]).astype(np.int32)
     owned = np.stack([np.zeros(count, dtype=np.int64), lengths], axis=1)
     symbols = EncodedData({}, offsets, {}, None, 0)
-    return EncodedUnits(symbols, places, places, np.arange(count), np.zeros(count, dtype=np.int64), owned)
+    return EncodedUnits(symbols, places, places, np.arange(count), np.zeros(count, dtype=np.int64), lengths, owned)
 
 
 LABELS = LabelSet(["없음", "있음"])

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from helpers import equal_weights
 
 from korseq import CheckpointError, DataError, Pipeline, Training
 from korseq.data.encoded import SequenceOptions
@@ -17,6 +18,7 @@ from korseq.heads import Tagger
 from korseq.nn import GRU, Embedding, KiwiVectors, SyllableCNN, TagEmbedding
 from korseq.spans import LabeledSpan
 from korseq.tagging import Entities, Words
+from korseq.training.reports import MetricsFile
 
 PEOPLE, PLACES = ("김태웅", "이서연", "박하늘", "최가람"), ("제주도", "서울", "부산", "한라산")
 
@@ -147,8 +149,40 @@ def test_the_share_that_units_can_represent_is_told(capsys: pytest.CaptureFixtur
     assert pipeline.evaluate(inside)["representable"] == pytest.approx(4 / 6)
 
 
+def test_a_label_of_a_single_row_is_never_set_apart(tmp_path: Path) -> None:
+    rows = [*EXAMPLES * 3, ("한빛전자는 크다", [(0, 4, "ORG")])]
+    for seed in range(3):
+        pipeline = ner()
+        pipeline.fit(rows, training=Training(epochs=1), data=DataSettings(split_seed=seed), progress=False)
+        assert "B-ORG" in pipeline.labels
+
+
+def test_an_interrupted_tagger_goes_on_as_if_it_never_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Training(epochs=3, batch_size=4, precision="fp32", checkpoint_every=1)
+    whole, broken = ner(), ner()
+    whole.fit(EXAMPLES, EXAMPLES, training=settings, out=tmp_path / "whole", progress=False)
+    monkeypatch.setattr(MetricsFile, "step", killed_at(7))
+    with pytest.raises(RuntimeError, match="killed"):
+        broken.fit(EXAMPLES, EXAMPLES, training=settings, out=tmp_path / "broken", progress=False)
+    monkeypatch.undo()
+    resumed = ner()
+    resumed.fit(EXAMPLES, EXAMPLES, training=settings, out=tmp_path / "broken", resume=True, progress=False)
+    assert equal_weights(whole.model, resumed.model)
+
+
+def killed_at(step: int):
+    original = MetricsFile.step
+
+    def told(self: MetricsFile, made) -> None:
+        if made.step == step:
+            raise RuntimeError("killed")
+        original(self, made)
+
+    return told
+
+
 def test_an_unknown_label_is_named_with_its_row(tagger: Pipeline) -> None:
-    with pytest.raises(DataError, match=r"the given list, row 2: unknown label 'B-ORG'"):
+    with pytest.raises(DataError, match=r"the given list, row 2: unknown label 'ORG'"):
         tagger.evaluate([EXAMPLES[0], ("가나다에 왔다", [(0, 3, "ORG")])])
 
 
@@ -250,6 +284,38 @@ def test_words_of_raw_text_are_tagged_with_their_morphemes(words: Pipeline) -> N
     assert not words("바다가")[0].known  # type: ignore[index]
 
 
+def test_words_given_one_by_one_are_tagged_as_they_are(words: Pipeline) -> None:
+    answers = words([["우리는", "집에", "갔다."], "우리는 집에 갔다.", ["", "밥을"], []])
+    assert [[w.text for w in answer] for answer in answers] == [  # type: ignore[attr-defined]
+        ["우리는", "집에", "갔다."],
+        ["우리는", "집에", "갔다", "."],
+        ["밥을"],
+        [],
+    ]
+    assert answers[0][2].start == 7  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("\ufeff가나 다라\u200b", ["가나", "다라"]),
+        (
+            unicodedata.normalize("NFD", "café 갔다"),
+            [unicodedata.normalize("NFD", "café"), unicodedata.normalize("NFD", "갔다")],
+        ),
+    ],
+)
+def test_words_of_raw_text_have_no_invisible_or_half_characters(words: Pipeline, text: str, found: list[str]) -> None:
+    assert [w.text for w in words(text)] == found  # type: ignore[attr-defined]
+
+
+def test_fine_tuning_a_word_tagger_keeps_what_it_knows(words: Pipeline) -> None:
+    more = [("그는 집에 갔다.", [(0, 2, "PRON"), (3, 5, "ADV"), (6, 8, "VERB+EF"), (8, 9, "PUNCT")])]
+    tuned = Pipeline.from_config(words.config, device="cpu")
+    tuned.fit(more, more, training=Training(epochs=1, learning_rate=1e-9), start=words, progress=False)
+    assert [w.tag for w in tuned("우리는 집에")] == ["PRON", "ADV"]  # type: ignore[attr-defined]
+
+
 def test_conllu_is_read_with_the_chosen_column(tmp_path: Path, words: Pipeline) -> None:
     path = tmp_path / "data.conllu"
     write_annotated(path, [(text, [LabeledSpan(*s) for s in spans]) for text, spans in TAGGED])
@@ -284,8 +350,8 @@ def test_a_pipeline_with_kiwi_vectors_is_saved_without_them_and_knows_them_again
 
     from korseq import building
 
-    original = building.morpheme_vectors
-    monkeypatch.setattr(building, "morpheme_vectors", lambda folder: changed(original(folder)))
+    original = building._vectors
+    monkeypatch.setattr(building, "_vectors", lambda: changed(original()))
     with pytest.raises(CheckpointError, match="another Kiwi model"):
         Pipeline.load(tmp_path)
 

@@ -183,6 +183,7 @@ class EncodedUnits:
         first, last: (total units,) int32: the tokens that a unit reads, as positions in its sequence, the last included.
         texts: (sequences,) int64: the text that a sequence is a window of.
         begins: (sequences,) int64: the unit of the text that is the sequence's first.
+        counts: (sequences,) int64: how many units of the text it has; without any, there is one that stands for nothing.
         owned: (sequences, 2) int64: which units of the sequence, `[start, stop)`, count: those in the overlap of two
             windows count once.
     """
@@ -192,6 +193,7 @@ class EncodedUnits:
     last: NDArray[np.int32]
     texts: NDArray[np.int64]
     begins: NDArray[np.int64]
+    counts: NDArray[np.int64]
     owned: NDArray[np.int64]
 
 

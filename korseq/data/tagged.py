@@ -41,6 +41,7 @@ def encode_units(
     last: list[int] = []
     texts: list[int] = []
     begins: list[int] = []
+    counts: list[int] = []
     owned: list[tuple[int, int]] = []
     shift = int(options.add_bos_eos)
     room = options.max_length - 2 * shift
@@ -59,6 +60,7 @@ def encode_units(
             theirs = bisect_left(of_text.first, (ranges[i + 1][0] + stop) // 2) if i + 1 < len(ranges) else len(of_text)
             owned.append((mine - begin, theirs - begin))
             begins.append(begin)
+            counts.append(end - begin)
             texts.append(text)
         unit_cuts.append(inside)
     sequences = encode(analyses, vocabularies, options, cuts=cuts)
@@ -70,6 +72,7 @@ def encode_units(
         np.asarray(last, dtype=np.int32),
         np.asarray(texts, dtype=np.int64),
         np.asarray(begins, dtype=np.int64),
+        np.asarray(counts, dtype=np.int64),
         np.asarray(owned, dtype=np.int64).reshape(-1, 2),
     )
     return replace(sequences, units=places)
@@ -80,11 +83,11 @@ def in_units(spans: Iterable[LabeledSpan], units: Units) -> tuple[list[LabeledSp
 
     A span that begins or ends inside a unit takes the whole unit, unless the span before has taken it.
     """
-    starts, ends = units.symbols.starts, units.symbols.ends
+    starts, ends, furthest = units.symbols.starts, units.symbols.ends, units.furthest()
     found: list[LabeledSpan] = []
     exact = taken = 0
     for start, end, label in sorted(spans):
-        first = max(taken, bisect_right(units.furthest, start))
+        first = max(taken, bisect_right(furthest, start))
         stop = bisect_left(starts, end)
         if first < stop:
             exact += starts[first] == start and max(ends[first:stop]) == end

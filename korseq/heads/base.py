@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -25,9 +25,10 @@ class Prediction(Protocol):
 class HeadModule(nn.Module, ABC):
     """A built head."""
 
-    by_label: ClassVar[dict[str, tuple[int, ...]]] = {}
-    """Its parameters that have one row (or column) a label: the dimensions that count labels. Fine-tuning with other labels
-    keeps what belongs to the labels that stay."""
+    def named_rows(self, parameter: str, labels: LabelSet) -> tuple[tuple[int, ...], Sequence[str]] | None:
+        """Which dimensions of a parameter count labels (or parts of them), and what their rows are called; None for no such
+        parameter. Fine-tuning with other labels keeps what belongs to the names that stay."""
+        return None
 
     def prepare(self, targets: Tensor) -> None:
         """Called once, with the targets of the whole training set, before training begins; most heads need nothing of it."""
@@ -87,6 +88,14 @@ class Head(ABC):
     def contradictions(self) -> list[str]:
         """Settings of this head that do not go together, one message each."""
         return []
+
+    def has_labels_of(self, other: Head) -> bool:
+        """Whether the label sets of the two heads are of the same kind, so that one may begin with the other's."""
+        return type(self) is type(other)
+
+    def stratum(self, value: Any) -> str:
+        """Rows with equal strata are shared out between train and dev; what only one row has stays in train."""
+        return str(value)
 
     def canonical(self, value: Any) -> Any:
         """The target value in the form in which metrics compare it with predictions."""

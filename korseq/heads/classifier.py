@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -147,8 +147,6 @@ def _label(value: Any) -> str:
 class ClassifierModule(HeadModule):
     """Pooling, an optional hidden layer, and a linear layer to K logits."""
 
-    by_label: ClassVar[dict[str, tuple[int, ...]]] = {"output.weight": (0,), "output.bias": (0,)}
-
     def __init__(self, settings: Classifier, input_size: int, labels: LabelSet) -> None:
         super().__init__()
         self.labels, self.multi_label, self.label_smoothing = labels, settings.multi_label, settings.label_smoothing
@@ -162,6 +160,9 @@ class ClassifierModule(HeadModule):
         )
         self.dropout = nn.Dropout(settings.dropout)
         self.output = nn.Linear(settings.hidden_size or size, len(labels))
+
+    def named_rows(self, parameter: str, labels: LabelSet) -> tuple[tuple[int, ...], Sequence[str]] | None:
+        return ((0,), labels.labels) if parameter in ("output.weight", "output.bias") else None
 
     def forward(self, encoded: Encoded, mask: Tensor, units: UnitBatch | None = None) -> Tensor:
         logits: Tensor = self.output(self.hidden(self.dropout(self.pooling(encoded, mask))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from korseq.errors import did_you_mean
 from korseq.heads.base import Head, HeadModule
 from korseq.labels import LabelSet
 from korseq.nn.crf import CRF
@@ -63,7 +64,7 @@ class Tagger(Head):
         dropout: Before and after this layer.
     """
 
-    unit: Literal["token", "piece", "syllable", "word"] = "syllable"
+    unit: Literal["token", "piece", "syllable", "word"] = "piece"
     scheme: Literal["BIO", "BIOES", "each"] = "BIO"
     decoder: Literal["crf", "softmax"] = "crf"
     embedding: Annotated[EmbeddingStage | tuple[EmbeddingStage, ...], Plug("embedding", many=True)] | None = None
@@ -97,12 +98,20 @@ class Tagger(Head):
         """The spans of a text, in characters."""
         return tuple(LabeledSpan(span["start"], span["end"], span["label"]) for span in value)
 
+    def has_labels_of(self, other: Head) -> bool:
+        return isinstance(other, Tagger) and other.scheme == self.scheme
+
+    def stratum(self, value: Any) -> str:
+        return " ".join(sorted({span.label for span in self.canonical(value)})) if self.scheme != "each" else ""
+
     def target(self, value: Any, labels: LabelSet) -> int:
         """Nothing of a whole text; only checks that the labels of spans are known. Words may have tags that no training
         data has: there are too many combinations of morphemes."""
         if self.scheme != "each":
+            known = {label.partition("-")[2] for label in labels.labels} - {""}
             for span in self.canonical(value):
-                labels.index(f"B-{span.label}")
+                if span.label not in known:
+                    raise ValueError(f"unknown label {span.label!r}{did_you_mean(span.label, known)}")
         return 0
 
     def spell(self, spans: Sequence[LabeledSpan], count: int, labels: LabelSet) -> list[int]:
@@ -133,14 +142,6 @@ class Tagger(Head):
 class TaggerModule(HeadModule):
     """States of units → a convolution over neighbouring units → emissions → CRF or softmax."""
 
-    by_label: ClassVar[dict[str, tuple[int, ...]]] = {
-        "output.weight": (0,),
-        "output.bias": (0,),
-        "crf.transitions": (0, 1),
-        "crf.starts": (0,),
-        "crf.ends": (0,),
-    }
-
     def __init__(self, settings: Tagger, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule]) -> None:
         super().__init__()
         self.labels = labels
@@ -152,6 +153,14 @@ class TaggerModule(HeadModule):
         self.output = nn.Linear(settings.hidden_size, len(labels))
         self.composition = _Composition(labels.labels, settings.hidden_size) if settings.scheme == "each" else None
         self.crf = CRF(len(labels), *_legal(labels.labels, settings.scheme)) if settings.decoder == "crf" else None
+
+    def named_rows(self, parameter: str, labels: LabelSet) -> tuple[tuple[int, ...], Sequence[str]] | None:
+        if parameter == "composition.vectors.weight":
+            return (0,), _all_parts(labels.labels)
+        dimensions = {"crf.transitions": (0, 1)} | dict.fromkeys(
+            ("output.weight", "output.bias", "crf.starts", "crf.ends"), (0,)
+        )
+        return (dimensions[parameter], labels.labels) if parameter in dimensions else None
 
     def forward(self, encoded: Encoded, mask: Tensor, units: UnitBatch | None = None) -> Tensor:
         """Emissions (B, U, K)."""
@@ -170,6 +179,8 @@ class TaggerModule(HeadModule):
 
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         """Negative log-likelihood of the tags, summed. logits (B, U, K); targets (B, U), -1 = padding."""
+        known = (targets >= 0).any(dim=1)  # a text without words has nothing to learn from
+        logits, targets = logits[known], targets[known]
         mask = targets >= 0
         if self.crf is None:
             return F.cross_entropy(logits[mask], targets[mask], reduction="sum"), int(mask.sum())
@@ -177,16 +188,26 @@ class TaggerModule(HeadModule):
 
     def predictions(self, logits: Tensor, units: UnitBatch | None = None) -> list[Tags]:
         assert units is not None
-        if self.crf is None:
-            probabilities = torch.softmax(logits, dim=2)
-            best = logits.argmax(dim=2)
-        else:
-            probabilities = self.crf.marginals(logits, units.mask)
-            best = self.crf.decode(logits, units.mask).clamp(min=0)
-        scores = probabilities.detach().gather(2, best.unsqueeze(2)).squeeze(2).float().cpu().numpy()  # (B, U)
+        best, scores = self._decoded(logits, units.mask)
         lengths = units.mask.sum(dim=1).tolist()
-        rows = zip(best.cpu().numpy(), scores, lengths, strict=True)
+        rows = zip(best.cpu().numpy(), scores.detach().float().cpu().numpy(), lengths, strict=True)
         return [Tags(tags[:length], score[:length], self.labels) for tags, score, length in rows]
+
+    def _decoded(self, logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The best tags and their probabilities, (B, U) each."""
+        if self.crf is None:
+            probabilities, best = torch.softmax(logits, dim=2).max(dim=2)
+            return best, probabilities
+        # Viterbi looks at all pairs of tags of a sequence at once: with hundreds of tags only so many sequences fit in memory.
+        together = max(1, _LARGEST // logits.size(2) ** 2)
+        parts = list(zip(torch.split(logits, together), torch.split(mask, together), strict=True))
+        best = torch.cat([self.crf.decode(*part) for part in parts]).clamp(min=0)
+        marginals = torch.cat([self.crf.marginals(*part) for part in parts])
+        return best, marginals.gather(2, best.unsqueeze(2)).squeeze(2)
+
+
+# Numbers in a tensor of tag pairs, 64 MB in float64.
+_LARGEST = 1 << 23
 
 
 class _Composition(nn.Module):
@@ -200,11 +221,10 @@ class _Composition(nn.Module):
 
     def __init__(self, labels: Sequence[str], size: int) -> None:
         super().__init__()
-        parts = [_parts(label) for label in labels]
-        place = {part: i for i, part in enumerate(sorted({part for of_label in parts for part in of_label}))}
+        place = {part: i for i, part in enumerate(_all_parts(labels))}
         membership = torch.zeros(len(place), len(labels))
-        for i, of_label in enumerate(parts):
-            for part in of_label:
+        for i, label in enumerate(labels):
+            for part in _parts(label):
                 membership[place[part], i] += 1
         self.register_buffer("membership", membership, persistent=False)
         self.vectors = nn.Linear(size, len(place), bias=False)
@@ -212,8 +232,12 @@ class _Composition(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden (B, U, hidden) → (B, U, K)."""
-        scores: Tensor = self.vectors(hidden).float() @ self.membership
-        return scores
+        scores: Tensor = self.vectors(hidden) @ self.membership
+        return scores.float()
+
+
+def _all_parts(labels: Sequence[str]) -> list[str]:
+    return sorted({part for label in labels for part in _parts(label)})
 
 
 def _parts(label: str) -> list[str]:

@@ -262,7 +262,7 @@ class ConvolutionEmbedding(EmbeddingModule):
 class KiwiVectors(EmbeddingStage):
     """The word vectors inside the Kiwi model that is installed: 70,000 morphemes, seen in training or not, no download.
 
-    They are centred and normalised (a common direction holds half of their variance), then projected.
+    They are centred and normalised (a common direction holds three quarters of their variance), then projected.
 
     Args:
         size: Width D of a vector: of the learned projection.
@@ -294,29 +294,33 @@ class ProjectedVectors(EmbeddingModule):
 
     WIDTH, LANDMARKS = 256, 320
 
-    table: Tensor
+    table: Tensor | nn.Embedding
     landmarks: Tensor
 
     def __init__(self, vocabulary_size: int, size: int, dropout: float, freeze: bool) -> None:
         super().__init__()
         self.output_size = size
         self.frozen = freeze
-        table = torch.zeros(vocabulary_size, self.WIDTH)
         if freeze:
-            self.register_buffer("table", table, persistent=False)
+            self.register_buffer("table", torch.zeros(vocabulary_size, self.WIDTH), persistent=False)
         else:
-            self.register_parameter("table", nn.Parameter(table))
+            self.table = nn.Embedding(vocabulary_size, self.WIDTH)
         self.register_buffer("landmarks", torch.zeros(self.LANDMARKS, self.WIDTH))
         self.projection = nn.Linear(self.WIDTH, size, bias=False)
         self.dropout = nn.Dropout(dropout)
 
+    @property
+    def weights(self) -> Tensor:
+        """(V, 256)."""
+        return self.table.weight if isinstance(self.table, nn.Embedding) else self.table
+
     def fill(self, table: Tensor, landmarks: Tensor) -> None:
         """table (V, 256), landmarks (320, 256)."""
-        self.table.data = table.to(self.table.device)
+        self.weights.data = table.to(self.weights.device)
         self.landmarks.copy_(landmarks)
 
     def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
-        vectors = F.embedding(ids, self.table).to(self.projection.weight.dtype)  # (B, T, 256)
+        vectors = F.embedding(ids, self.weights).to(self.projection.weight.dtype)  # (B, T, 256)
         output: Tensor = self.dropout(self.projection(vectors))
         return output
 

@@ -42,7 +42,6 @@ class Units:
     def __len__(self) -> int:
         return len(self.first)
 
-    @property
     def furthest(self) -> list[int]:
         """The largest end among units 0..i: never decreases, though tokens may overlap."""
         return list(accumulate(self.symbols.ends, max))
@@ -67,7 +66,7 @@ def units_of(analysis: Analysis, kind: UnitKind, words: Sequence[tuple[int, int]
         return _syllables(analysis)
     if kind == "piece":
         return _pieces(_syllables(analysis), analysis)
-    return _words(analysis, [m.span() for m in _WORD.finditer(analysis.text)] if words is None else words)
+    return _words(analysis, _raw_words(analysis.text) if words is None else words)
 
 
 def _syllables(analysis: Analysis) -> Units:
@@ -137,6 +136,12 @@ def _characters(text: str) -> list[tuple[int, int, str]]:
             continue
         found.append((start, end, character))
     return found
+
+
+def _raw_words(text: str) -> list[tuple[int, int]]:
+    """Where the words of the cleaned text stand in the text as it was given."""
+    cleaned = clean(text)
+    return [cleaned.to_source(*match.span()) for match in _WORD.finditer(cleaned.text)]
 
 
 def _words(analysis: Analysis, words: Sequence[tuple[int, int]]) -> Units:

@@ -206,10 +206,12 @@ def _accumulate(
     if accelerator.num_processes > 1:
         everywhere = int(accelerator.reduce(torch.tensor(count, device=accelerator.device)))
     # Data-parallel training averages gradients over processes; the mean over terms needs their sum.
-    correction = settings.batch_size * accelerator.num_processes / everywhere
+    correction = (
+        settings.batch_size * accelerator.num_processes / max(1, everywhere)
+    )  # a batch of empty texts has no terms
     if correction != 1:
         torch._foreach_mul_([p.grad for p in model.parameters() if p.grad is not None], correction)
-    return float(losses) / count, examples, tokens
+    return float(losses) / max(1, count), examples, tokens
 
 
 def _update_average(state: TrainingState, decay: float) -> None:

@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from korseq.data.encoded import EncodedData
 from korseq.model import SequenceModel
 from korseq.training.checkpoint import FILE, read_checkpoint, write_checkpoint
@@ -44,6 +46,7 @@ def run(
     resume: bool = False,
     identity: str = "",
     progress: bool = True,
+    device: torch.device | None = None,
 ) -> Outcome:
     """Train a model in place; it ends with the weights that scored best on dev (or the last, without dev data).
 
@@ -55,10 +58,11 @@ def run(
         resume: Continue from the folder's checkpoint.
         identity: Of the settings and the data; see `write_checkpoint`.
         progress: Show a progress bar and dev scores on stderr.
+        device: A CPU keeps the training off an accelerator that is there; otherwise accelerate decides.
     """
     from accelerate import Accelerator
 
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=device is not None and device.type == "cpu")
     model.to(accelerator.device)
     state = new_state(model, settings)
     if folder is not None:

@@ -42,7 +42,7 @@ def test_one_tag_is_nothing_to_learn() -> None:
 
 def test_an_unknown_label_is_named() -> None:
     labels = Tagger().learn_labels(SPANS)
-    with pytest.raises(ValueError, match="unknown label 'B-ORG'"):
+    with pytest.raises(ValueError, match="unknown label 'ORG'; valid are: LOC, PER"):
         Tagger().target([{"start": 0, "end": 1, "label": "ORG"}], labels)
 
 

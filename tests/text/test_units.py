@@ -58,7 +58,7 @@ def test_units_know_their_tokens(text: str, kind: str) -> None:
     units = units_of(analysis, kind)  # type: ignore[arg-type]
     assert list(units.first) == sorted(units.first)
     assert all(0 <= f <= t < len(analysis) for f, t in zip(units.first, units.last, strict=True))
-    assert list(units.furthest) == sorted(units.furthest)
+    assert units.furthest() == sorted(units.furthest())
 
 
 def test_words_are_those_given() -> None:
