@@ -43,15 +43,15 @@ _TASKS = (
     _Task(
         "Named entities",
         "pipelines/ner.toml",
-        ("training.epochs=12", "encoder.hidden_size=64", "encoder.layers=1", "training.batch_size=8"),
+        ("training.epochs=15", "encoder.hidden_size=64", "encoder.layers=1", "training.batch_size=32"),
         "corpora/entities.jsonl",
-        ("김태웅이 제주도로 떠났다", "다음 주 월요일에 서울시청에서 박서연 씨를 만나 3만 원을 돌려줬다"),
+        ("이서연은 부산에서 태어났다.", "다음 주 월요일에 서울시청에서 박서연 씨를 만나 3만 원을 돌려줬다"),
         "korseq train pipelines/ner.toml --set data.train=my.jsonl --out runs/ner",
     ),
     _Task(
         "Parts of speech",
         "pipelines/pos.toml",
-        ("training.epochs=12", "encoder.hidden_size=64", "training.batch_size=8"),
+        ("training.epochs=10", "encoder.hidden_size=64", "training.batch_size=8"),
         "corpora/tags.conllu",
         ("아침마다 커피를 두 잔씩 마신다.",),
         "korseq train pipelines/pos.toml --set data.train=my.conllu --set data.tag=xpos --out runs/pos",

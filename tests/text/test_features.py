@@ -50,8 +50,21 @@ def test_ngrams_of_endless_words_are_bounded() -> None:
     assert ngrams("하" * 100_000) == ngrams("하" * 24)
 
 
-def test_only_ngrams_have_parts() -> None:
-    assert [name for name, feature in FEATURES.items() if feature.parts] == ["eojeol_ngrams"]
+def test_what_has_parts_has_a_table_of_them() -> None:
+    with_parts = {name for name, feature in FEATURES.items() if feature.parts}
+    assert with_parts == {"form_syllables", "form_jamo", "form_ngrams", "eojeol_ngrams"}
+    assert with_parts == {name for name, feature in FEATURES.items() if feature.table}
+
+
+def test_tokens_know_whether_they_begin_a_word() -> None:
+    analysis = KiwiTokenizer()("서울에 갔다")
+    assert list(zip(analysis.forms, FEATURES["place"].symbols(analysis), strict=True)) == [
+        ("서울", "B"),
+        ("에", "I"),
+        ("가", "B"),
+        ("었", "B"),
+        ("다", "I"),
+    ]
 
 
 @pytest.mark.parametrize("text", ["어제 본 영화가 참 좋았어요", "하차합니다 보겠다", "한국의\u200b 영화"])
