@@ -82,8 +82,8 @@ def train(
 ) -> None:
     """Train a pipeline: on texts and labels (CSV, TSV, JSON lines, Parquet), or on texts with entities or tagged words (JSON
     lines with spans, KLUE's TSV, CoNLL columns, CoNLL-U)."""
+    from korseq import Pipeline
     from korseq.config import changed, read_config
-    from korseq.pipeline import Pipeline
     from korseq.saving import PIPELINE_FILE
 
     changes = [*(set_ or []), *([] if seed is None else [f"training.seed={seed}"])]
@@ -123,7 +123,7 @@ def evaluate(
     label: LabelColumn = None,
 ) -> None:
     """Score a trained pipeline on labelled data."""
-    from korseq.pipeline import Pipeline
+    from korseq import Pipeline
 
     pipeline = Pipeline.load(run)
     data = pipeline.config.data
@@ -146,7 +146,7 @@ def predict(
     ] = None,
 ) -> None:
     """Predict: JSON lines on stdout, one for each text, in order."""
-    from korseq.pipeline import Pipeline
+    from korseq import Pipeline
 
     pipeline = Pipeline.load(run)
     typing = not texts and sys.stdin.isatty()
