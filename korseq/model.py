@@ -21,7 +21,7 @@ from korseq.nn.units import UnitBatch
 Precision = Literal["auto", "fp32", "bf16"]
 
 # Padded tokens in a batch of predictions: large enough to fill the matrix units, small enough to stay in a CPU's cache.
-_PREDICTION_TOKENS = 4096
+_PREDICTION_TOKENS = 8192
 
 
 class SequenceModel(nn.Module):

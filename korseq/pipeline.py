@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 # Texts analysed and sorted by length at a time: enough for batches without padding, few enough to keep memory flat.
-_WINDOW = 4096
+_WINDOW = 8192
 
 
 class NotFittedError(KorseqError):
