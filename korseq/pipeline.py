@@ -135,7 +135,8 @@ class Pipeline:
         """Train; the pipeline then holds the weights that did best on dev.
 
         Args:
-            train: A file (CSV, TSV, JSON lines, Parquet), a hub name, a `datasets.Dataset`, or (text, label) rows.
+            train: A file (CSV, TSV, JSON lines, Parquet; for taggers JSON lines with spans, KLUE's TSV, CoNLL columns,
+                CoNLL-U), a hub name, a `datasets.Dataset`, or rows: (text, label), for taggers (text, [(start, end, label), …]).
             dev: The same; None to set a stratified part of `train` apart.
             training: How to train; None for the configuration's settings.
             data: How to read; None for the configuration's settings.

@@ -35,7 +35,8 @@ class SequenceOptions:
     """How a token sequence becomes a row of a batch.
 
     Args:
-        max_length: Tokens after this many are cut off (and counted), BOS and EOS included.
+        max_length: Tokens after this many are cut off (and counted), BOS and EOS included. A tagger cuts nothing off: it reads
+            longer texts in overlapping windows of this length.
         add_bos_eos: Begin with `<bos>` and end with `<eos>`; a sequence that is cut ends with `<eos>` too.
     """
 

@@ -97,7 +97,8 @@ class Recurrent(EncoderModule):
                 self._read(cell, states, mask, reversal if backward else None) for cell, backward in self._pairs(layer)
             ]
             states = torch.cat([s for s, _ in read], dim=2) if len(read) > 1 else read[0][0]
-            states = states * self.dropout(states.new_ones(len(states), 1, states.size(2)))  # (B, T, H)
+            if self.training and self.dropout.p > 0:
+                states = states * self.dropout(states.new_ones(len(states), 1, states.size(2)))  # (B, T, H)
         final = self.dropout(torch.cat([f for _, f in read], dim=1))  # (B, H)
         return Encoded(states, final)
 
