@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from korseq import __version__
+from korseq.config import Config, to_toml
+from korseq.nn.embeddings import KiwiVectors
 from korseq.training.run import Outcome
 from korseq.training.scores import Scores
 
@@ -23,23 +24,20 @@ def versions() -> dict[str, str]:
 
 def training_card(
     sources: dict[str, tuple[str, int]],
-    toml: str,
+    config: Config,
     labels: tuple[str, ...],
     parameters: int,
     outcome: Outcome,
     scores: Scores | None,
-    notes: Sequence[str] = (),
 ) -> str:
     """Markdown.
 
     Args:
         sources: train and dev → (name, examples).
-        toml: The settings.
         scores: On dev, of the saved weights; None without dev data.
-        notes: What else a person should know, one sentence each.
     """
     data = "\n".join(f"- {role}: {name}, {count:,} examples" for role, (name, count) in sources.items())
-    known = "".join(f"- {note}\n" for note in notes)
+    known = "".join(f"- {note}\n" for note in _notes(config))
     rows = [(k, v) for k, v in (scores.values if scores else {}).items() if isinstance(v, float | int)]
     table = (
         "\n".join(["| score | dev |", "|---|---|", *(f"| {k} | {_number(v)} |" for k, v in rows)])
@@ -66,10 +64,24 @@ Measured on the data named dev, with the weights of step {outcome.best_step:,} o
 {made}
 
 ```toml
-{toml.strip()}
+{to_toml(config).strip()}
 ```
 """
 
 
 def _number(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _notes(config: Config) -> list[str]:
+    """What the card says of where the features come from."""
+    notes = []
+    features = {stage.feature for stage in (*config.embeddings, *config.head.stages)}
+    if config.head.unit is not None and config.tokenizer.has_tags and {"tag", "morpheme", "kiwi"} & features:
+        notes.append("The analyzer's own part-of-speech tags of the tokens are an input feature like any other.")
+    if any(isinstance(stage, KiwiVectors) and stage.freeze for stage in config.embeddings):
+        notes.append(
+            "Word vectors are those inside the Kiwi model named below (Apache-2.0); they are taken from the installed Kiwi again "
+            "when the pipeline is loaded, and another model's are refused."
+        )
+    return notes

@@ -16,7 +16,7 @@ from korseq.data.encoded import EncodedData
 from korseq.heads.base import HeadModule, Prediction
 from korseq.nn.embeddings import BatchParts, Embeddings
 from korseq.nn.encoders.base import EncoderModule
-from korseq.nn.units import UnitBatch
+from korseq.nn.sequences import UnitBatch
 
 Precision = Literal["auto", "fp32", "bf16"]
 

@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, islice
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
-import numpy as np
 import torch
 
 from korseq.building import build_model, fixed_vocabularies, restore_vectors
 from korseq.card import training_card
-from korseq.config import Config, build_config, read_config, to_toml
-from korseq.data.encoded import EncodedData, SequenceOptions, analyses_of, analyze
-from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
-from korseq.data.splits import stratified_split
+from korseq.config import Config, build_config, read_config
+from korseq.data.encoded import SequenceOptions
+from korseq.data.readers import DataSettings, Source, name_of
 from korseq.errors import CheckpointError, KorseqError
 from korseq.heads.base import Head, Prediction
-from korseq.labels import LabelSet
-from korseq.model import Precision, SequenceModel, compact, default_device, predict
-from korseq.nn.embeddings import EmbeddingStage, KiwiVectors, ProjectedVectors
-from korseq.nn.encoders.base import Encoder
-from korseq.prepare import (
-    Encoded,
-    Spans,
-    encode_texts,
-    finished,
+from korseq.identity import identity_of
+from korseq.labelled import (
+    analyze_rows,
+    encode_rows,
     labels_of,
-    max_characters,
-    units_in,
-    vocabularies_of,
+    read_rows,
+    report_spans,
+    train_and_dev,
+    with_names,
     with_targets,
 )
+from korseq.labels import LabelSet
+from korseq.model import Precision, SequenceModel, compact, default_device, predict
+from korseq.nn.embeddings import EmbeddingStage
+from korseq.nn.encoders.base import Encoder
+from korseq.prepare import Encoded, Spans, as_texts, encode_texts, finished, max_characters, vocabularies_of
 from korseq.saving import Saved, read_pipeline, write_pipeline, write_run
-from korseq.text.alignment import Analysis
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
-from korseq.text.units import Units
 from korseq.text.vocabulary import Vocabulary
 from korseq.training.metrics import METRICS
 from korseq.training.run import Outcome, run
@@ -153,21 +147,21 @@ class Pipeline:
         config = replace(
             self.config,
             training=training or self.config.training,
-            data=_with_names(data or self.config.data, train, dev),
+            data=with_names(data or self.config.data, train, dev),
             tokenizer=self.config.tokenizer.with_data_inside(),
         )
         origin = Pipeline.load(start, device="cpu") if isinstance(start, str | Path) else start
         before = origin._require_fitted() if origin else None
-        train_rows, dev_rows = _train_and_dev(config, train, dev)
+        train_rows, dev_rows = train_and_dev(config, train, dev)
         known = before.labels if before and origin and config.head.has_labels_of(origin.config.head) else None
         labels = labels_of(config, train_rows, known)
         learnt, vocabularies = self._encode_for_training(config, train_rows, labels, before, progress)
-        held_out = _encode_rows(config, vocabularies, labels, dev_rows, progress)
+        held_out = encode_rows(config, vocabularies, labels, dev_rows, progress)
         _warn_truncated(
             learnt.data.truncated + held_out.data.truncated, len(train_rows) + len(dev_rows), config.sequence
         )
         if progress:
-            _report_spans(learnt, held_out)
+            report_spans(learnt, held_out)
 
         torch.manual_seed(config.training.seed)
         model = build_model(config, vocabularies, labels, pretrained=True)
@@ -182,7 +176,9 @@ class Pipeline:
             return _scores(config, dev_rows, finished(config, held_out, answers, vocabularies), held_out)
 
         folder = Path(out) if out else None
-        identity = _identity(config, vocabularies, learnt.data, held_out.data, model, origin)
+        identity = identity_of(
+            config, vocabularies, learnt.data, held_out.data, model, origin.saved().weights if origin else {}
+        )
         if folder:
             write_run(folder, config)
         outcome = run(model, learnt.data, config.training, evaluate, folder, resume, identity, progress, self.device)
@@ -190,12 +186,11 @@ class Pipeline:
         model.to(self.device).eval()
         card = training_card(
             {"train": (name_of(train_rows), len(train_rows)), "dev": (name_of(dev_rows), len(dev_rows))},
-            to_toml(config),
+            config,
             labels.labels,
             sum(p.numel() for p in model.parameters()),
             outcome,
             evaluate(),
-            _notes(config),
         )
         self._fitted = _Fitted(vocabularies, labels, model, card)
         self._compacted.clear()
@@ -208,7 +203,7 @@ class Pipeline:
         config: Config, rows: Dataset, labels: LabelSet, before: _Fitted | None, progress: bool
     ) -> tuple[Encoded, dict[str, Vocabulary]]:
         """The training data as ids, and the vocabularies made of it."""
-        analyses, units = _analyze_rows(config, rows, progress)
+        analyses, units = analyze_rows(config, rows, progress)
         known = before.vocabularies if before else {}
         vocabularies = vocabularies_of(config, analyses, units, fixed_vocabularies(config), known)
         return with_targets(encode_texts(config, vocabularies, analyses, units), config, rows, labels), vocabularies
@@ -242,7 +237,7 @@ class Pipeline:
         fitted = self._require_fitted()
         config = self.config
         words: deque[Spans | None] = deque()  # of the texts that the tokenizer has taken in
-        analyses = config.tokenizer.stream(_as_texts(texts, words), max_characters(config))
+        analyses = config.tokenizer.stream(as_texts(texts, words), max_characters(config))
         seen = truncated = 0
         while True:
             encoded = encode_texts(config, fitted.vocabularies, islice(analyses, window), words=words)
@@ -266,8 +261,8 @@ class Pipeline:
         """
         fitted = self._require_fitted()
         config = replace(self.config, data=data or self.config.data)
-        rows = _read(source, config, "test")
-        encoded = _encode_rows(config, fitted.vocabularies, fitted.labels, rows, True)
+        rows = read_rows(source, config, "test")
+        encoded = encode_rows(config, fitted.vocabularies, fitted.labels, rows, True)
         _warn_truncated(encoded.data.truncated, len(rows), config.sequence)
         answers = predict(fitted.model, encoded.data, self.device)
         return _scores(config, rows, finished(config, encoded, answers, fitted.vocabularies), encoded)
@@ -346,119 +341,10 @@ class Pipeline:
         return f"Pipeline({state}, {', '.join(map(repr, stages))})"
 
 
-def _as_texts(items: Iterable[str | Sequence[str]], words: deque[Spans | None]) -> Iterator[str]:
-    """Texts as strings; where the words stand of those that are given word by word goes to `words`, None for others."""
-    for item in items:
-        text, spans = (item, None) if isinstance(item, str) else (" ".join(item), _places(item))
-        words.append(spans)
-        yield text
-
-
-def _places(words: Sequence[str]) -> Spans:
-    """Character spans of words in the text that they make with a space between them."""
-    ends = list(accumulate((len(word) + 1 for word in words), initial=0))
-    return [(start, start + len(word)) for start, word in zip(ends, words, strict=False) if word]
-
-
-# Steps of `fit` -------------------------------------------------------------------------------------------------------
-
-
-def _with_names(data: DataSettings, train: Source, dev: Source | None) -> DataSettings:
-    """The settings with the names of the sources that have one, so that a saved pipeline tells what it was trained on."""
-    names = (str(source) if isinstance(source, str | Path) else None for source in (train, dev))
-    return replace(data, train=next(names), dev=next(names))
-
-
-def _notes(config: Config) -> list[str]:
-    """What the card says of where the features come from."""
-    notes = []
-    features = {stage.feature for stage in (*config.embeddings, *config.head.stages)}
-    if config.head.unit is not None and config.tokenizer.has_tags and {"tag", "morpheme", "kiwi"} & features:
-        notes.append("The analyzer's own part-of-speech tags of the tokens are an input feature like any other.")
-    if any(isinstance(stage, KiwiVectors) and stage.freeze for stage in config.embeddings):
-        notes.append(
-            "Word vectors are those inside the Kiwi model named below (Apache-2.0); they are taken from the installed Kiwi again "
-            "when the pipeline is loaded, and another model's are refused."
-        )
-    return notes
-
-
-def _train_and_dev(config: Config, train: Source, dev: Source | None) -> tuple[Dataset, Dataset]:
-    rows = _read(train, config, "train")
-    if dev is not None:
-        return rows, _read(dev, config, "dev")
-    larger, smaller = stratified_split(
-        [config.head.stratum(v) for v in rows["label"]], config.data.dev_fraction, config.data.split_seed
-    )
-    return rows.select(larger), rows.select(smaller)
-
-
-def _read(source: Source, config: Config, split: str) -> Dataset:
-    """The rows of a labelled source; says how many were left out, if `on_error` allows it."""
-    rows = read(source, config.data, split, spans=config.head.unit is not None)
-    skipped = skipped_rows(rows)
-    if skipped:
-        were = "row was" if skipped == 1 else "rows were"
-        warnings.warn(f"{name_of(rows)}: {skipped:,} {were} left out (data.on_error = skip)", stacklevel=3)
-    return rows
-
-
-def _analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[list[Analysis], list[Units]]:
-    """The analyses of labelled rows, from the cache if they are there, and their units."""
-    analyses = list(analyses_of(rows["text"], analyze(rows, config.tokenizer, max_characters(config), progress)))
-    words = None
-    if config.head.unit == "word":  # the data says which these are
-        words = [[(s.start, s.end) for s in config.head.canonical(value)] for value in rows["label"]]
-    return analyses, units_in(config, analyses, words)
-
-
-def _encode_rows(
-    config: Config, vocabularies: Mapping[str, Vocabulary], labels: LabelSet, rows: Dataset, progress: bool
-) -> Encoded:
-    analyses, units = _analyze_rows(config, rows, progress)
-    return with_targets(encode_texts(config, vocabularies, analyses, units), config, rows, labels)
-
-
 def _scores(config: Config, rows: Dataset, answers: Sequence[Prediction], encoded: Encoded) -> Scores:
     scores = METRICS[config.head.metric]([config.head.canonical(value) for value in rows["label"]], answers)
     spans, exact = encoded.spans
     return replace(scores, values=scores.values | {"representable": exact / spans}) if spans else scores
-
-
-def _report_spans(train: Encoded, dev: Encoded) -> None:
-    """Say which share of the gold spans the tagger's units can represent."""
-    for name, (spans, exact) in (("train", train.spans), ("dev", dev.spans)):
-        if spans:
-            print(f"korseq: {name}: {exact:,} of {spans:,} spans ({exact / spans:.2%}) fit the units", file=sys.stderr)
-
-
-def _identity(
-    config: Config,
-    vocabularies: Mapping[str, Vocabulary],
-    train: EncodedData,
-    dev: EncodedData,
-    model: SequenceModel,
-    origin: Pipeline | None,
-) -> str:
-    """Equal for two runs exactly if they make the same steps: settings, data as it is encoded, and initial weights."""
-    digest = hashlib.sha256(to_toml(replace(config, data=DataSettings())).encode())
-    digest.update(json.dumps([[feature, v.tokens] for feature, v in vocabularies.items()]).encode())
-    for part in (train, dev):
-        for array in _arrays(part):
-            digest.update(np.ascontiguousarray(array).tobytes())
-    for stage in model.embeddings.stages:
-        if isinstance(stage, ProjectedVectors):  # in another rotation they are other vectors
-            digest.update(stage.landmarks.numpy().tobytes())
-    for weights in origin.model.state_dict().values() if origin else ():
-        digest.update(weights.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _arrays(data: EncodedData) -> list[Any]:
-    parts = [array for p in data.parts.values() for array in (p.ids, p.offsets)]
-    units = [] if data.units is None else [data.units.first, data.units.last, *_arrays(data.units.symbols)]
-    targets = [] if data.targets is None else [data.targets]
-    return [*data.ids.values(), *parts, data.offsets, *targets, *units]
 
 
 def _warn_truncated(truncated: int, total: int, options: SequenceOptions) -> None:

@@ -1,32 +1,22 @@
-"""What a pipeline learns from and is asked about: labels, vocabularies, and texts as ids with their targets."""
+"""Texts on their way through a pipeline: vocabularies, ids, and answers about the text as it was given."""
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TypeAlias
 
 from korseq.config import Config
 from korseq.data.encoded import EncodedData, count_symbols, encode
-from korseq.data.readers import name_of
-from korseq.data.tagged import encode_units, in_units
-from korseq.errors import DataError
+from korseq.data.tagged import encode_units
 from korseq.heads.base import Prediction
 from korseq.heads.tagger import Tagger, Tags
-from korseq.labels import LabelSet
-from korseq.spans import LabeledSpan
 from korseq.tagging import entities, merged, words
 from korseq.text.alignment import Analysis
 from korseq.text.units import Units, units_of
 from korseq.text.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 Vocabularies: TypeAlias = Mapping[str, Vocabulary]
 Spans: TypeAlias = Sequence[tuple[int, int]]
@@ -55,39 +45,6 @@ class Encoded:
     analyses: Sequence[Analysis] = ()
     units: Sequence[Units] = ()
     spans: tuple[int, int] = (0, 0)
-
-
-def labels_of(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet:
-    """The labels of the data; those of the pipeline it starts from if the data has no new one.
-
-    Raises:
-        DataError: If the head can learn nothing from them.
-    """
-    for row, value in zip(rows["row"], rows["label"], strict=True):
-        try:
-            config.head.canonical(value)
-        except ValueError as error:
-            raise DataError(str(error), name_of(rows), row) from None
-    try:
-        found = config.head.learn_labels(rows["label"])
-    except ValueError as error:
-        raise DataError(str(error), name_of(rows)) from None
-    return known if known is not None and set(found.labels) <= set(known.labels) else found
-
-
-def targets_of(config: Config, rows: Dataset, labels: LabelSet) -> NDArray[Any]:
-    """One target a row: int64 indices, or float32 numbers.
-
-    Raises:
-        DataError: If the head does not know a label.
-    """
-    targets = []
-    for row, value in zip(rows["row"], rows["label"], strict=True):
-        try:
-            targets.append(config.head.target(value, labels))
-        except ValueError as error:
-            raise DataError(str(error), name_of(rows), row) from None
-    return np.asarray(targets, dtype=np.int64 if isinstance(targets[0], int) else np.float32)
 
 
 def vocabularies_of(
@@ -154,40 +111,6 @@ def _taken(words: deque[Spans | None] | None, count: int) -> list[Spans | None] 
     return None if words is None else [words.popleft() for _ in range(count)]
 
 
-def with_targets(encoded: Encoded, config: Config, rows: Dataset, labels: LabelSet) -> Encoded:
-    """The same with the targets of the rows that the texts come from."""
-    targets = targets_of(config, rows, labels)
-    head = config.head
-    if not isinstance(head, Tagger):
-        return replace(encoded, data=replace(encoded.data, targets=targets))
-    gold = [head.canonical(value) for value in rows["label"]]
-    found = [in_units(spans, units) for spans, units in zip(gold, encoded.units, strict=True)]
-    data = encoded.data
-    assert data.units is not None
-    flat: list[int] = []
-    unknown = 0
-    for text, begin, count in zip(
-        *(a.tolist() for a in (data.units.texts, data.units.begins, data.units.counts)), strict=True
-    ):
-        end = begin + count
-        inside = [
-            LabeledSpan(max(s, begin) - begin, min(e, end) - begin, label)
-            for s, e, label in found[text][0]
-            if s < end and e > begin
-        ]
-        tags = head.spell(inside, count, labels)
-        unknown += tags.count(-1)
-        flat += tags or [-1]  # nothing is learnt of what stands for no unit
-    if unknown:
-        warnings.warn(
-            f"{name_of(rows)}: {unknown:,} of {len(flat):,} words have a tag that the training data does not have; they count "
-            "as wrong",
-            stacklevel=2,
-        )
-    spans = sum(map(len, gold)), sum(exact for _, exact in found)
-    return replace(encoded, data=replace(data, targets=np.asarray(flat, dtype=np.int64)), spans=spans)
-
-
 def max_characters(config: Config) -> int | None:
     """How much of a text is analysed: what is tagged, is tagged to its end."""
     return config.sequence.max_characters if config.head.unit is None else None
@@ -205,3 +128,17 @@ def finished(
     if head.scheme == "each":
         return [words(head, *of_text, vocabularies[WORDS]) for of_text in texts]
     return [entities(head, *of_text) for of_text in texts]
+
+
+def as_texts(items: Iterable[str | Sequence[str]], words: deque[Spans | None]) -> Iterator[str]:
+    """Texts as strings; where the words stand of those that are given word by word goes to `words`, None for others."""
+    for item in items:
+        text, spans = (item, None) if isinstance(item, str) else (" ".join(item), _places(item))
+        words.append(spans)
+        yield text
+
+
+def _places(words: Sequence[str]) -> Spans:
+    """Character spans of words in the text that they make with a space between them."""
+    ends = list(accumulate((len(word) + 1 for word in words), initial=0))
+    return [(start, start + len(word)) for start, word in zip(ends, words, strict=False) if word]

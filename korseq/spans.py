@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
+# How tags spell spans; and how they tag units, which may also have a label each.
 Scheme: TypeAlias = Literal["BIO", "BIOES"]
+TagScheme: TypeAlias = Literal["BIO", "BIOES", "each"]
+
+# What of a text is tagged; `korseq.text.units` makes them.
+UnitKind: TypeAlias = Literal["token", "piece", "syllable", "word"]
+
 OUTSIDE = "O"
 
 
@@ -69,7 +75,7 @@ def tags_of(labels: Sequence[str], scheme: Scheme) -> list[str]:
 
 def may_follow(before: str | None, after: str | None, scheme: Scheme) -> bool:
     """Whether a tag may stand right after another; None is the beginning or the end of the sequence."""
-    inside = before is not None and before != OUTSIDE and (scheme == "BIO" or before[0] in "BI")
-    if after is not None and after[0] in "IE" and after != OUTSIDE:
-        return inside and before is not None and before[2:] == after[2:]
-    return scheme == "BIO" or not inside  # in BIOES a span that is open must go on
+    open_label = before[2:] if before and before[0] in "BI" else None
+    if after and after[0] in "IE":
+        return after[2:] == open_label
+    return scheme == "BIO" or open_label is None  # in BIOES a span that is open must go on

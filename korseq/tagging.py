@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from unicodedata import normalize
@@ -18,8 +18,17 @@ from korseq.text.units import Units
 from korseq.text.vocabulary import Vocabulary
 
 
+class _Record:
+    """Its fields, for JSON."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
 @dataclass(frozen=True, slots=True)
-class Entity:
+class Entity(_Record):
     """A labelled span of a text.
 
     Attributes:
@@ -37,31 +46,18 @@ class Entity:
     score: float
     particle: str
 
+
+class Entities(tuple[Entity, ...]):
+    """The entities of one text, in order."""
+
+    __slots__ = ()
+
     def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {"entities": [entity.as_dict() for entity in self]}
 
 
 @dataclass(frozen=True, slots=True)
-class Entities:
-    """The entities of one text, in order: a sequence of `Entity`."""
-
-    entities: tuple[Entity, ...]
-
-    def __iter__(self) -> Iterator[Entity]:
-        return iter(self.entities)
-
-    def __len__(self) -> int:
-        return len(self.entities)
-
-    def __getitem__(self, index: int) -> Entity:
-        return self.entities[index]
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"entities": [entity.as_dict() for entity in self.entities]}
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(_Record):
     """A word and its part of speech.
 
     Attributes:
@@ -81,27 +77,14 @@ class Word:
     morphemes: tuple[tuple[str, str], ...]
     known: bool
 
-    def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
 
+class Words(tuple[Word, ...]):
+    """The words of one text, in order."""
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """The words of one text, in order: a sequence of `Word`."""
-
-    words: tuple[Word, ...]
-
-    def __iter__(self) -> Iterator[Word]:
-        return iter(self.words)
-
-    def __len__(self) -> int:
-        return len(self.words)
-
-    def __getitem__(self, index: int) -> Word:
-        return self.words[index]
+    __slots__ = ()
 
     def as_dict(self) -> dict[str, Any]:
-        return {"words": [word.as_dict() for word in self.words]}
+        return {"words": [word.as_dict() for word in self]}
 
 
 def merged(answers: Sequence[Tags], data: EncodedUnits, texts: int) -> list[Tags]:
@@ -125,14 +108,14 @@ def merged(answers: Sequence[Tags], data: EncodedUnits, texts: int) -> list[Tags
 def entities(head: Tagger, analysis: Analysis, units: Units, tags: Tags) -> Entities:
     """The entities that the tags of a text's units spell."""
     if not tags.indices.any():  # O has index 0, and most texts have no other
-        return Entities(())
+        return Entities()
     text, starts, ends = analysis.text, units.symbols.starts, units.symbols.ends
     found: list[Entity] = []
     for (first, stop, label), score in head.read(tags):
         start, end = starts[first], max(ends[first:stop])
         if start < end and (not found or found[-1].end <= start):  # tokens may have no length, or share a character
             found.append(Entity(text[start:end], label, start, end, score, _particle(analysis, end)))
-    return Entities(tuple(found))
+    return Entities(found)
 
 
 # Particles as they are written, for names that the analyzer has never seen and takes for one word with their particle.
@@ -147,10 +130,8 @@ def _particle(analysis: Analysis, place: int) -> str:
     end = place
     first = bisect_left(analysis.starts, place)
     before = analysis.ends[first - 1] if first else place
-    if before > place and _PARTICLE.fullmatch(
-        normalize("NFC", analysis.text[place:before])
-    ):  # 이 in the "name" 김태웅이
-        end = before
+    if before > place and _PARTICLE.fullmatch(normalize("NFC", analysis.text[place:before])):
+        end = before  # 이 in the "name" 김태웅이
     for i in range(first, len(analysis)):
         if analysis.starts[i] > end or not analysis.tags[i].startswith("J"):
             break
@@ -167,4 +148,4 @@ def words(head: Tagger, analysis: Analysis, units: Units, tags: Tags, known: Voc
         inside = slice(units.first[i], units.last[i] + 1)
         morphemes = tuple(zip(analysis.forms[inside], analysis.tags[inside], strict=True))
         found.append(Word(text[start:end], span.label, start, end, score, morphemes, symbols.forms[i] in known))
-    return Words(tuple(found))
+    return Words(found)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from korseq.data.conll import UPOS, XPOS, ExampleError, read_columns, read_words
-from korseq.data.formats import FORMATS, Row
+from korseq.data.formats import FORMATS, Row, without_surrogates
 from korseq.errors import ConfigError, DataError, did_you_mean
 from korseq.spans import LabeledSpan
 
@@ -26,7 +26,6 @@ _SPAN_NAMES = (("start", "begin"), ("end",), ("label", "type", "tag"), ("text", 
 
 COLUMN_SUFFIXES = (".tsv", ".txt", ".conll", ".bio", ".iob")
 TAG_COLUMNS = {"upos": UPOS, "xpos": XPOS}
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -92,12 +91,13 @@ def as_spans(text: str, items: Any) -> list[LabeledSpan]:
     if problem:
         raise ExampleError(problem)
     for (start, end, label), characters in given:
-        if characters is not None and _valid(characters) != text[start:end]:
+        stated = without_surrogates(characters) if isinstance(characters, str) else characters
+        if stated is not None and stated != text[start:end]:
             raise ExampleError(
                 f"the span [{start}, {end}) of '{label}' is misspelt: it says {characters!r:.40} where the text has "
                 f"{text[start:end]!r:.40}; count characters from 0, not bytes or UTF-16 units"
             )
-    return sorted(span._replace(label=_valid(span.label)) for span in spans)
+    return sorted(span._replace(label=without_surrogates(span.label)) for span in spans)
 
 
 def _given(item: Any) -> tuple[LabeledSpan, Any]:
@@ -114,11 +114,6 @@ def _first(item: Mapping[str, Any], keys: Iterable[str]) -> Any:
     return next((item[key] for key in keys if key in item), None)
 
 
-def _valid(characters: Any) -> Any:
-    """A string with U+FFFD for every lone surrogate, which no file format can hold; positions stay. Else what is given."""
-    return _SURROGATE.sub("\ufffd", characters) if isinstance(characters, str) else characters
-
-
 # Readers ------------------------------------------------------------------------------------------------------------
 
 
@@ -127,7 +122,7 @@ def _json_lines(path: Path, options: AnnotationOptions) -> Iterator[Row]:
     text = _key(path, columns, options.text, TEXT_KEYS, "text")
     label = _key(path, columns, options.label, SPAN_KEYS, "label")
     for row in rows:
-        content = _valid(row.cells.get(text))
+        content = row.cells.get(text)
         if row.problem or not isinstance(content, str):
             yield Row(row.number, {}, row.problem or f"'{text}' holds {content!r:.40}, which is not text")
             continue

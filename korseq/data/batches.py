@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,42 +13,25 @@ from torch import Tensor
 
 from korseq.data.encoded import EncodedData, Parts
 from korseq.nn.embeddings import BatchParts
-from korseq.nn.units import UnitBatch
+from korseq.nn.sequences import Sequences, UnitBatch
 
 # Sequences are sorted by length within pools of so many batches: little padding, and batches still differ between epochs.
 _POOL = 64
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Padded sequences.
+class Batch(Sequences):
+    """Padded sequences of tokens, and what is to be learnt of them.
 
     Attributes:
-        ids: feature → (B, T) int64, 0 = padding, on the right: ids of the vocabulary or, for a feature with parts, rows
-            of its `parts`.
-        parts: feature → those of the distinct keys in the batch.
-        mask: (B, T) bool, True = a real token.
         targets: (B,) or (B, K), or (B, U) with -1 = padding if there are units; None when predicting.
         indices: Which sequences these are.
         units: What a tagger tags; None for what is predicted of whole texts.
     """
 
-    ids: Mapping[str, Tensor]
-    parts: Mapping[str, BatchParts]
-    mask: Tensor
     targets: Tensor | None
     indices: NDArray[np.int64]
     units: UnitBatch | None = None
-
-    def to(self, device: torch.device) -> Batch:
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
-
-        ids = {feature: move(tensor) for feature, tensor in self.ids.items()}
-        parts = {feature: BatchParts(*map(move, tensors)) for feature, tensors in self.parts.items()}
-        targets = None if self.targets is None else move(self.targets)
-        units = None if self.units is None else self.units.to(device)
-        return Batch(ids, parts, move(self.mask), targets, self.indices, units)
 
     @property
     def tokens(self) -> int:
@@ -57,22 +40,23 @@ class Batch:
 
 def collate(data: EncodedData, indices: NDArray[np.int64]) -> Batch:
     """The padded batch of the given sequences; no Python work per token."""
-    ids, parts, mask = _padded(data, indices)
+    tokens = _padded(data, indices)
     if data.units is None:
         targets = None if data.targets is None else torch.from_numpy(data.targets[indices])
-        return Batch(ids, parts, mask, targets, indices)
-    unit_ids, unit_parts, unit_mask = _padded(data.units.symbols, indices)
+        return Batch(tokens.ids, tokens.parts, tokens.mask, targets, indices)
+    symbols = _padded(data.units.symbols, indices)
     places, real = _ragged(data.units.symbols.offsets, indices)
 
     def of_units(flat: NDArray[Any], padding: int) -> Tensor:
         return torch.from_numpy(np.where(real, flat[places], padding).astype(np.int64))
 
-    units = UnitBatch(unit_ids, unit_parts, unit_mask, of_units(data.units.first, 0), of_units(data.units.last, 0))
-    return Batch(ids, parts, mask, None if data.targets is None else of_units(data.targets, -1), indices, units)
+    first, last = of_units(data.units.first, 0), of_units(data.units.last, 0)
+    units = UnitBatch(symbols.ids, symbols.parts, symbols.mask, first, last)
+    targets = None if data.targets is None else of_units(data.targets, -1)
+    return Batch(tokens.ids, tokens.parts, tokens.mask, targets, indices, units)
 
 
-def _padded(data: EncodedData, indices: NDArray[np.int64]) -> tuple[dict[str, Tensor], dict[str, BatchParts], Tensor]:
-    """ids, parts and mask of a `Batch`."""
+def _padded(data: EncodedData, indices: NDArray[np.int64]) -> Sequences:
     places, mask = _ragged(data.offsets, indices)
     ids, parts = {}, {}
     for feature, flat in data.ids.items():
@@ -82,7 +66,7 @@ def _padded(data: EncodedData, indices: NDArray[np.int64]) -> tuple[dict[str, Te
             padded = inverse.reshape(padded.shape)
             parts[feature] = _parts_of(data.parts[feature], rows)
         ids[feature] = torch.from_numpy(padded)
-    return ids, parts, torch.from_numpy(mask)
+    return Sequences(ids, parts, torch.from_numpy(mask))
 
 
 def _parts_of(parts: Parts, rows: NDArray[np.int64]) -> BatchParts:

@@ -25,6 +25,14 @@ class Row(NamedTuple):
     problem: str | None = None
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def without_surrogates(text: str) -> str:
+    """The text, where lone surrogates, which no file format can hold, become U+FFFD one for one."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
 def columns_of(rows: Iterable[Row]) -> list[str]:
     """All columns that any row has, in the order in which they come."""
     return list(dict.fromkeys(key for row in rows for key in row.cells))

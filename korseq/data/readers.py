@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from pydantic import Field
 
 from korseq.data.annotations import ANNOTATED, SPAN_KEYS, AnnotationOptions, as_spans
-from korseq.data.formats import FORMATS, Row, columns_of
+from korseq.data.formats import FORMATS, Row, columns_of, without_surrogates
 from korseq.errors import DataError, did_you_mean
 from korseq.registry import settings
 
@@ -220,24 +220,16 @@ def _describe(problems: Sequence[Row]) -> str:
     return f'{problems[0].problem}{more}. Mend the file, or set data.on_error = "skip" to leave such rows out'
 
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
 def _as_text(cell: str | Sequence[str]) -> str:
     """The cell as one valid string."""
-    return _valid(cell if isinstance(cell, str) else " ".join(map(str, cell)))
-
-
-def _valid(text: str) -> str:
-    """The text, where lone surrogates, which no file format can hold, become U+FFFD one for one."""
-    return _SURROGATE.sub("\ufffd", text)
+    return without_surrogates(cell if isinstance(cell, str) else " ".join(map(str, cell)))
 
 
 def _storable(label: Any) -> Any:
     """A label, or a list of them, with valid strings."""
     if isinstance(label, list | tuple):
         return [_storable(one) for one in label]
-    return _valid(label) if isinstance(label, str) else label
+    return without_surrogates(label) if isinstance(label, str) else label
 
 
 def _spans(text: str, value: Any) -> list[dict[str, Any]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from korseq.labels import LabelSet
 from korseq.nn.embeddings import EmbeddingModule, EmbeddingStage
 from korseq.nn.encoders.base import Encoded
-from korseq.nn.units import UnitBatch
+from korseq.nn.sequences import UnitBatch
+from korseq.spans import LabeledSpan, UnitKind
 
 
 class Prediction(Protocol):
@@ -64,15 +65,16 @@ class Head(ABC):
         """
 
     @abstractmethod
-    def target(self, value: Any, labels: LabelSet) -> int | float | list[float]:
-        """What the loss needs for one target value as it stands in the data.
+    def target(self, value: Any, labels: LabelSet) -> int | float | list[float] | tuple[LabeledSpan, ...]:
+        """What the loss needs for one target value as it stands in the data; of a head that predicts of units, the spans of
+        characters that their targets are made of.
 
         Raises:
             ValueError: If the value is not one this head knows; says why.
         """
 
     @property
-    def unit(self) -> Literal["token", "piece", "syllable", "word"] | None:
+    def unit(self) -> UnitKind | None:
         """What it predicts of: each unit of a text (see `korseq.text.units`), or None for the whole text."""
         return None
 

@@ -16,7 +16,7 @@ from korseq.labels import LabelSet
 from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
-from korseq.nn.units import UnitBatch
+from korseq.nn.sequences import UnitBatch
 from korseq.registry import Plug, component
 
 _LARGEST = torch.finfo(torch.float32).max

@@ -19,9 +19,10 @@ from korseq.labels import LabelSet
 from korseq.nn.crf import CRF
 from korseq.nn.embeddings import EmbeddingModule, Embeddings, EmbeddingStage
 from korseq.nn.encoders.base import Encoded
-from korseq.nn.units import UnitBatch
+from korseq.nn.masks import reorder
+from korseq.nn.sequences import UnitBatch
 from korseq.registry import Plug, component
-from korseq.spans import LabeledSpan, from_tags, may_follow, tags_of, to_tags
+from korseq.spans import LabeledSpan, TagScheme, UnitKind, from_tags, may_follow, tags_of, to_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Tags:
 
 @component
 class Tagger(Head):
-    """Tags units of the text: entities, chunks (a `scheme`), or a part of speech for every word (none).
+    """Tags units of the text: entities and chunks ("BIO" or "BIOES"), or a part of speech of every word ("each").
 
     Args:
         unit: "piece": spans may begin and end where the tokenizer's tokens do, and where a name may end inside one (see
@@ -64,8 +65,8 @@ class Tagger(Head):
         dropout: Before and after this layer.
     """
 
-    unit: Literal["token", "piece", "syllable", "word"] = "piece"
-    scheme: Literal["BIO", "BIOES", "each"] = "BIO"
+    unit: UnitKind = "piece"
+    scheme: TagScheme = "BIO"
     decoder: Literal["crf", "softmax"] = "crf"
     embedding: Annotated[EmbeddingStage | tuple[EmbeddingStage, ...], Plug("embedding", many=True)] | None = None
     hidden_size: int = Field(default=128, ge=1)
@@ -104,15 +105,16 @@ class Tagger(Head):
     def stratum(self, value: Any) -> str:
         return " ".join(sorted({span.label for span in self.canonical(value)})) if self.scheme != "each" else ""
 
-    def target(self, value: Any, labels: LabelSet) -> int:
-        """Nothing of a whole text; only checks that the labels of spans are known. Words may have tags that no training
-        data has: there are too many combinations of morphemes."""
+    def target(self, value: Any, labels: LabelSet) -> tuple[LabeledSpan, ...]:
+        """The spans of a text, in characters. Words may have tags that no training data has: there are too many combinations
+        of morphemes."""
+        spans = self.canonical(value)
         if self.scheme != "each":
             known = {label.partition("-")[2] for label in labels.labels} - {""}
-            for span in self.canonical(value):
+            for span in spans:
                 if span.label not in known:
                     raise ValueError(f"unknown label {span.label!r}{did_you_mean(span.label, known)}")
-        return 0
+        return spans
 
     def spell(self, spans: Sequence[LabeledSpan], count: int, labels: LabelSet) -> list[int]:
         """The indices of the tags of `count` units that spell spans of units; -1 for a word's tag that is not known."""
@@ -165,9 +167,9 @@ class TaggerModule(HeadModule):
     def forward(self, encoded: Encoded, mask: Tensor, units: UnitBatch | None = None) -> Tensor:
         """Emissions (B, U, K)."""
         assert units is not None
-        read = [_states_at(encoded.states, units.first)]  # (B, U, H)
+        read = [reorder(encoded.states, units.first)]  # (B, U, H)
         if self.ranges:
-            read.append(_states_at(encoded.states, units.last))
+            read.append(reorder(encoded.states, units.last))
         if len(self.embeddings.stages):
             read.append(self.embeddings(units.ids, units.parts, units.mask))
         vectors = self.dropout(torch.cat(read, dim=2))
@@ -245,16 +247,7 @@ def _parts(label: str) -> list[str]:
     return [*tags, *map("".join, zip(["^", *tags], [*tags, "$"], strict=True)), str(len(tags))]
 
 
-def _states_at(states: Tensor, places: Tensor) -> Tensor:
-    """`states[b, places[b, u]]`. states (B, T, H), places (B, U) → (B, U, H)."""
-    batch, time, width = states.shape
-    first = torch.arange(batch, device=places.device).unsqueeze(1) * time  # (B, 1)
-    return states.reshape(batch * time, width).index_select(0, (first + places).flatten()).view(*places.shape, width)
-
-
-def _legal(
-    tags: Sequence[str], scheme: Literal["BIO", "BIOES", "each"]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+def _legal(tags: Sequence[str], scheme: TagScheme) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Which tag may follow which (K, K), begin (K,) and end (K,) a sequence; None: all."""
     if scheme == "each":
         return None, None, None

@@ -266,7 +266,7 @@ class KiwiVectors(EmbeddingStage):
 
     Args:
         size: Width D of a vector: of the learned projection.
-        freeze: Keep the vectors themselves as they are. Else they are trained too, and saved with the pipeline (72 MB).
+        freeze: Keep the vectors themselves as they are. Else they are trained too, and saved with the pipeline (77 MB).
         dropout: Share of the projected vectors' elements that training sets to zero.
     """
 

@@ -24,11 +24,11 @@ def reversal_of(mask: Tensor) -> Tensor:
 
 
 def reorder(states: Tensor, index: Tensor) -> Tensor:
-    """`states[b, index[b, t]]` for all b and t. states (B, T, H), index (B, T) → (B, T, H)."""
+    """`states[b, index[b, u]]` for all b and u. states (B, T, H), index (B, U) → (B, U, H)."""
     batch, time, width = states.shape
     # Whole rows are copied: three times as fast as gathering element by element.
     first = torch.arange(batch, device=index.device).unsqueeze(1) * time  # (B, 1)
-    return states.reshape(batch * time, width).index_select(0, (first + index).flatten()).view(batch, time, width)
+    return states.reshape(batch * time, width).index_select(0, (first + index).flatten()).view(*index.shape, width)
 
 
 def attention_bias(mask: Tensor, dtype: torch.dtype, causal: bool = False) -> Tensor:

@@ -12,15 +12,13 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal, TypeAlias
 
+from korseq.spans import UnitKind
 from korseq.text.alignment import Analysis
 from korseq.text.clean import clean
 
 # Tags of nouns, pronouns, numerals, roots and foreign words.
 _NOMINAL = ("N", "XR", "SL")
-
-UnitKind: TypeAlias = Literal["token", "piece", "syllable", "word"]
 
 # What a word of raw text is: an eojeol without the punctuation around it, each mark of which is a word of its own.
 _WORD = re.compile(r"\w(?:\S*\w)?|\S")

@@ -206,9 +206,8 @@ def _accumulate(
     if accelerator.num_processes > 1:
         everywhere = int(accelerator.reduce(torch.tensor(count, device=accelerator.device)))
     # Data-parallel training averages gradients over processes; the mean over terms needs their sum.
-    correction = (
-        settings.batch_size * accelerator.num_processes / max(1, everywhere)
-    )  # a batch of empty texts has no terms
+    # A batch of empty texts has no terms.
+    correction = settings.batch_size * accelerator.num_processes / max(1, everywhere)
     if correction != 1:
         torch._foreach_mul_([p.grad for p in model.parameters() if p.grad is not None], correction)
     return float(losses) / max(1, count), examples, tokens

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import torch
 from record import row
-from torch import Tensor, nn
+from torch import Tensor
 
 from korseq.nn.crf import CRF
 from korseq.nn.masks import last_of
@@ -22,35 +22,13 @@ from korseq.nn.masks import last_of
 BATCH = 32
 
 
-class NaiveCRF(nn.Module):
-    """The peer: one logsumexp over (B, K, K) a time step, with gradients from autograd's tape, as in pytorch-crf and AllenNLP.
-
-    Takes what `korseq.nn.crf.CRF` takes, and computes the same.
-    """
-
-    def __init__(
-        self,
-        tags: int,
-        legal: Tensor | None = None,
-        legal_starts: Tensor | None = None,
-        legal_ends: Tensor | None = None,
-    ) -> None:
-        super().__init__()
-        self.transitions = nn.Parameter(torch.zeros(tags, tags))
-        self.starts = nn.Parameter(torch.zeros(tags))
-        self.ends = nn.Parameter(torch.zeros(tags))
-        for name, legality, shape in (
-            ("legal", legal, (tags, tags)),
-            ("legal_starts", legal_starts, (tags,)),
-            ("legal_ends", legal_ends, (tags,)),
-        ):
-            allowed = torch.ones(shape, dtype=torch.bool) if legality is None else legality
-            self.register_buffer(f"{name}_bias", torch.where(allowed, 0.0, -1e4), persistent=False)
+class NaiveCRF(CRF):
+    """The peer: one logsumexp over (B, K, K) a time step, with gradients from autograd's tape, as in pytorch-crf and AllenNLP."""
 
     def log_likelihood(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         emissions = emissions.float()
-        transitions = self.transitions + self.legal_bias
-        starts, ends = self.starts + self.legal_starts_bias, self.ends + self.legal_ends_bias
+        transitions = self.transitions.masked_fill(~self.legal, -1e4)
+        starts, ends = self.starts.masked_fill(~self.legal_starts, -1e4), self.ends.masked_fill(~self.legal_ends, -1e4)
         tags = tags.masked_fill(~mask, 0)
         first = tags[:, :1]
         score = starts[first[:, 0]] + emissions[:, 0].gather(1, first).squeeze(1)  # (B,)

@@ -52,7 +52,7 @@ def main() -> None:
         peer = Path(__file__).parent / "peers" / "spacy_ner.py"
         output = subprocess.run([arguments.spacy, str(peer), folder], stdout=subprocess.PIPE, check=True).stdout
     spacy = json.loads(output)
-    answers = [Entities(tuple(Entity("", label, s, e, 1.0, "") for s, e, label in spans)) for spans in spacy["spans"]]
+    answers = [Entities(Entity("", label, s, e, 1.0, "") for s, e, label in spans) for spans in spacy["spans"]]
     report(
         "spaCy " + spacy["version"], METRICS["entities"](gold, answers).values, spacy["training"], spacy["prediction"]
     )

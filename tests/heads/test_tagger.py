@@ -10,7 +10,7 @@ from korseq.heads import Tagger, Tags
 from korseq.heads.tagger import TaggerModule
 from korseq.labels import LabelSet
 from korseq.nn import GRU, Embedding, Encoded
-from korseq.nn.units import UnitBatch
+from korseq.nn.sequences import UnitBatch
 from korseq.pipeline import Pipeline
 from korseq.spans import LabeledSpan
 
@@ -69,8 +69,8 @@ def test_contradictions(changes: dict[str, object], message: str) -> None:
 
 def test_a_word_may_have_a_tag_that_is_not_known() -> None:
     head, labels = Tagger(unit="word", scheme="each"), LabelSet(["JX", "NNG"])
-    spans = [LabeledSpan(0, 1, "NNG"), LabeledSpan(1, 2, "NNG+JX")]
-    assert head.target([span._asdict() for span in spans], labels) == 0
+    spans = (LabeledSpan(0, 1, "NNG"), LabeledSpan(1, 2, "NNG+JX"))
+    assert head.target([span._asdict() for span in spans], labels) == spans
     assert head.spell(spans, 2, labels) == [1, -1]
 
 

@@ -9,6 +9,8 @@ from helpers import unhurried
 from hypothesis import given
 from hypothesis import strategies as st
 
+from korseq.data.tagged import in_units
+from korseq.spans import LabeledSpan, from_tags, to_tags
 from korseq.text import Analysis, KiwiTokenizer
 from korseq.text.units import units_of
 
@@ -90,3 +92,34 @@ def test_a_word_in_which_no_token_begins_belongs_to_the_one_before() -> None:
 
 def test_no_tokens_no_units() -> None:
     assert [len(units_of(KIWI(""), kind)) for kind in ("token", "syllable", "word")] == [0, 0, 0]
+
+
+CLUSTERS = [
+    *"김태웅제주도갔했에서는이",
+    *(unicodedata.normalize("NFD", c) for c in "웅갔é"),
+    "👍🏽",
+    "👨‍👩‍👧",
+    *"12A.“”,ㅋ",
+]
+
+
+@unhurried
+@given(st.data())
+def test_any_span_of_visible_characters_survives_syllables(data: st.DataObject) -> None:
+    """Character spans → units → tags → units → the same character spans; also at both ends and over line breaks."""
+    text, spans = "", []
+    for labelled in data.draw(st.lists(st.booleans(), max_size=8)):
+        clusters = data.draw(st.lists(st.sampled_from(CLUSTERS), min_size=1, max_size=4))
+        separator = st.sampled_from(["", "", " ", "\n", " \t"])
+        start = len(text)
+        text += clusters[0] + "".join(data.draw(separator) + cluster for cluster in clusters[1:])
+        if labelled:
+            spans.append(LabeledSpan(start, len(text), data.draw(st.sampled_from(["PER", "LOC"]))))
+        text += data.draw(separator)
+    units = units_of(KIWI(text), "syllable")
+    of_units, exact = in_units(spans, units)
+    assert exact == len(spans)
+    for scheme in ("BIO", "BIOES"):
+        read = from_tags(to_tags(of_units, len(units), scheme))  # type: ignore[arg-type]
+        places = [(units.symbols.starts[s], max(units.symbols.ends[s:e]), label) for s, e, label in read]
+        assert places == spans

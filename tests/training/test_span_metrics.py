@@ -30,7 +30,7 @@ def span(start: int, end: int, label: str) -> LabeledSpan:
 
 
 def answer(spans: Spans) -> Entities:
-    return Entities(tuple(Entity("…", s.label, s.start, s.end, 1.0, "") for s in spans))
+    return Entities(Entity("…", s.label, s.start, s.end, 1.0, "") for s in spans)
 
 
 def answers(texts: list[Spans]) -> list[Entities]:

@@ -1,0 +1,48 @@
+"""Which steps a training run makes: what tells whether a broken run may be continued."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from korseq.config import Config, to_toml
+from korseq.data.encoded import EncodedData
+from korseq.data.readers import DataSettings
+from korseq.model import SequenceModel
+from korseq.nn.embeddings import ProjectedVectors
+from korseq.text.vocabulary import Vocabulary
+
+
+def identity_of(
+    config: Config,
+    vocabularies: Mapping[str, Vocabulary],
+    train: EncodedData,
+    dev: EncodedData,
+    model: SequenceModel,
+    start: Mapping[str, Tensor],
+) -> str:
+    """Equal for two runs exactly if they make the same steps: settings, encoded data, and the weights to start from."""
+    digest = hashlib.sha256(to_toml(replace(config, data=DataSettings())).encode())
+    digest.update(json.dumps([[feature, v.tokens] for feature, v in vocabularies.items()]).encode())
+    for part in (train, dev):
+        for array in _arrays(part):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    for stage in model.embeddings.stages:
+        if isinstance(stage, ProjectedVectors):  # in another rotation they are other vectors
+            digest.update(stage.landmarks.numpy().tobytes())
+    for weights in start.values():
+        digest.update(weights.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _arrays(data: EncodedData) -> list[Any]:
+    parts = [array for p in data.parts.values() for array in (p.ids, p.offsets)]
+    units = [] if data.units is None else [data.units.first, data.units.last, *_arrays(data.units.symbols)]
+    targets = [] if data.targets is None else [data.targets]
+    return [*data.ids.values(), *parts, data.offsets, *targets, *units]

@@ -1,0 +1,151 @@
+"""Labelled rows: where they are read, what is learnt from them, and how they become ids with targets."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from korseq.config import Config
+from korseq.data.encoded import analyses_of, analyze
+from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
+from korseq.data.splits import stratified_split
+from korseq.data.tagged import in_units
+from korseq.errors import DataError
+from korseq.heads.tagger import Tagger
+from korseq.labels import LabelSet
+from korseq.prepare import Encoded, encode_texts, max_characters, units_in
+from korseq.spans import LabeledSpan
+from korseq.text.alignment import Analysis
+from korseq.text.units import Units
+from korseq.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_T = TypeVar("_T")
+
+
+def read_rows(source: Source, config: Config, split: str) -> Dataset:
+    """The rows of a labelled source; says how many were left out, if `on_error` allows it."""
+    rows = read(source, config.data, split, spans=config.head.unit is not None)
+    skipped = skipped_rows(rows)
+    if skipped:
+        were = "row was" if skipped == 1 else "rows were"
+        warnings.warn(f"{name_of(rows)}: {skipped:,} {were} left out (data.on_error = skip)", stacklevel=3)
+    return rows
+
+
+def train_and_dev(config: Config, train: Source, dev: Source | None) -> tuple[Dataset, Dataset]:
+    """The rows to learn from and those to choose by, which are part of the first if there are no others."""
+    rows = read_rows(train, config, "train")
+    if dev is not None:
+        return rows, read_rows(dev, config, "dev")
+    larger, smaller = stratified_split(
+        [config.head.stratum(v) for v in rows["label"]], config.data.dev_fraction, config.data.split_seed
+    )
+    return rows.select(larger), rows.select(smaller)
+
+
+def with_names(data: DataSettings, train: Source, dev: Source | None) -> DataSettings:
+    """The settings with the names of the sources that have one, so that a saved pipeline tells what it was trained on."""
+    names = (str(source) if isinstance(source, str | Path) else None for source in (train, dev))
+    return replace(data, train=next(names), dev=next(names))
+
+
+def labels_of(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet:
+    """The labels of the data; those of the pipeline it starts from if the data has no new one.
+
+    Raises:
+        DataError: If the head can learn nothing from them.
+    """
+    _of_each(rows, config.head.canonical)
+    try:
+        found = config.head.learn_labels(rows["label"])
+    except ValueError as error:
+        raise DataError(str(error), name_of(rows)) from None
+    return known if known is not None and set(found.labels) <= set(known.labels) else found
+
+
+def analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[list[Analysis], list[Units]]:
+    """The analyses of labelled rows, from the cache if they are there, and their units."""
+    analyses = list(analyses_of(rows["text"], analyze(rows, config.tokenizer, max_characters(config), progress)))
+    words = None
+    if config.head.unit == "word":  # the data says which these are
+        words = [[(s.start, s.end) for s in config.head.canonical(value)] for value in rows["label"]]
+    return analyses, units_in(config, analyses, words)
+
+
+def encode_rows(
+    config: Config, vocabularies: Mapping[str, Vocabulary], labels: LabelSet, rows: Dataset, progress: bool
+) -> Encoded:
+    """Labelled rows as ids with targets."""
+    analyses, units = analyze_rows(config, rows, progress)
+    return with_targets(encode_texts(config, vocabularies, analyses, units), config, rows, labels)
+
+
+def with_targets(encoded: Encoded, config: Config, rows: Dataset, labels: LabelSet) -> Encoded:
+    """The same with the targets of the rows that the texts come from.
+
+    Raises:
+        DataError: If the head does not know a label.
+    """
+    head = config.head
+    if isinstance(head, Tagger):
+        return _with_tags(encoded, head, _of_each(rows, partial(head.target, labels=labels)), labels, name_of(rows))
+    targets = _of_each(rows, partial(head.target, labels=labels))
+    numbers = np.asarray(targets, dtype=np.int64 if isinstance(targets[0], int) else np.float32)
+    return replace(encoded, data=replace(encoded.data, targets=numbers))
+
+
+def _of_each(rows: Dataset, read: Callable[[Any], _T]) -> list[_T]:
+    """What is made of the target value of each row; an error says which row it is."""
+    found = []
+    for row, value in zip(rows["row"], rows["label"], strict=True):
+        try:
+            found.append(read(value))
+        except ValueError as error:
+            raise DataError(str(error), name_of(rows), row) from None
+    return found
+
+
+def _with_tags(
+    encoded: Encoded, head: Tagger, gold: Sequence[Sequence[LabeledSpan]], labels: LabelSet, name: str
+) -> Encoded:
+    """The same with the tags of units that spell spans of characters; spelt anew in every window, which may cut a span."""
+    found = [in_units(spans, units) for spans, units in zip(gold, encoded.units, strict=True)]
+    data = encoded.data
+    assert data.units is not None
+    windows = zip(*(a.tolist() for a in (data.units.texts, data.units.begins, data.units.counts)), strict=True)
+    flat: list[int] = []
+    unknown = 0
+    for text, begin, count in windows:
+        end = begin + count
+        inside = [
+            LabeledSpan(max(s, begin) - begin, min(e, end) - begin, label)
+            for s, e, label in found[text][0]
+            if s < end and e > begin
+        ]
+        tags = head.spell(inside, count, labels)
+        unknown += tags.count(-1)
+        flat += tags or [-1]  # nothing is learnt of what stands for no unit
+    if unknown:
+        warnings.warn(
+            f"{name}: {unknown:,} of {len(flat):,} words have a tag that the training data does not have; they count as wrong",
+            stacklevel=2,
+        )
+    spans = sum(map(len, gold)), sum(exact for _, exact in found)
+    return replace(encoded, data=replace(data, targets=np.asarray(flat, dtype=np.int64)), spans=spans)
+
+
+def report_spans(train: Encoded, dev: Encoded) -> None:
+    """Say which share of the gold spans the tagger's units can represent."""
+    for name, (spans, exact) in (("train", train.spans), ("dev", dev.spans)):
+        if spans:
+            print(f"korseq: {name}: {exact:,} of {spans:,} spans ({exact / spans:.2%}) fit the units", file=sys.stderr)
