@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from unicodedata import normalize
 
 import numpy as np
@@ -25,6 +25,23 @@ class _Record:
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+_T = TypeVar("_T", bound=_Record)
+
+
+@dataclass(frozen=True, slots=True)
+class _OfText(Sequence[_T]):
+    """What was found in a text, in order; a sequence of it."""
+
+    text: str
+    found: tuple[_T, ...]
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.found[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +64,7 @@ class Entity(_Record):
     particle: str
 
 
-class Entities(tuple[Entity, ...]):
+class Entities(_OfText[Entity]):
     """The entities of one text, in order."""
 
     __slots__ = ()
@@ -78,7 +95,7 @@ class Word(_Record):
     known: bool
 
 
-class Words(tuple[Word, ...]):
+class Words(_OfText[Word]):
     """The words of one text, in order."""
 
     __slots__ = ()
@@ -108,14 +125,14 @@ def merged(answers: Sequence[Tags], data: EncodedUnits, texts: int) -> list[Tags
 def entities(head: Tagger, analysis: Analysis, units: Units, tags: Tags) -> Entities:
     """The entities that the tags of a text's units spell."""
     if not tags.indices.any():  # O has index 0, and most texts have no other
-        return Entities()
+        return Entities(analysis.text, ())
     text, starts, ends = analysis.text, units.symbols.starts, units.symbols.ends
     found: list[Entity] = []
     for (first, stop, label), score in head.read(tags):
         start, end = starts[first], max(ends[first:stop])
         if start < end and (not found or found[-1].end <= start):  # tokens may have no length, or share a character
             found.append(Entity(text[start:end], label, start, end, score, _particle(analysis, end)))
-    return Entities(found)
+    return Entities(text, tuple(found))
 
 
 # Particles as they are written, for names that the analyzer has never seen and takes for one word with their particle.
@@ -148,4 +165,4 @@ def words(head: Tagger, analysis: Analysis, units: Units, tags: Tags, known: Voc
         inside = slice(units.first[i], units.last[i] + 1)
         morphemes = tuple(zip(analysis.forms[inside], analysis.tags[inside], strict=True))
         found.append(Word(text[start:end], span.label, start, end, score, morphemes, symbols.forms[i] in known))
-    return Words(found)
+    return Words(text, tuple(found))

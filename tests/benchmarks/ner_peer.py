@@ -44,6 +44,7 @@ def main() -> None:
         "dev": [rows[i] for i in held_out],
         "test": list(zip(test_set["text"], test_set["label"], strict=True)),
     }
+    texts = [text for text, _ in parts["test"]]
     gold = [[LabeledSpan(s["start"], s["end"], s["label"]) for s in spans] for _, spans in parts["test"]]
 
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +53,10 @@ def main() -> None:
         peer = Path(__file__).parent / "peers" / "spacy_ner.py"
         output = subprocess.run([arguments.spacy, str(peer), folder], stdout=subprocess.PIPE, check=True).stdout
     spacy = json.loads(output)
-    answers = [Entities(Entity("", label, s, e, 1.0, "") for s, e, label in spans) for spans in spacy["spans"]]
+    answers = [
+        Entities(text, tuple(Entity("", label, s, e, 1.0, "") for s, e, label in spans))
+        for text, spans in zip(texts, spacy["spans"], strict=True)
+    ]
     report(
         "spaCy " + spacy["version"], METRICS["entities"](gold, answers).values, spacy["training"], spacy["prediction"]
     )
@@ -60,7 +64,6 @@ def main() -> None:
     pipeline = Pipeline.load(arguments.run)
     steps = (Path(arguments.run) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     training = json.loads(steps[-1])["seconds"]
-    texts = [text for text, _ in parts["test"]]
     pipeline(texts[:100])
     began = time.perf_counter()
     predicted = pipeline(texts)

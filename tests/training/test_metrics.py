@@ -159,11 +159,14 @@ EXAMPLES: dict[str, tuple[list[Any], list[Any]]] = {
     "regression": ([1.0, 2.0], numbers([1.5, 2.5])),
     "entities": (
         [[LabeledSpan(0, 2, "가")], [LabeledSpan(0, 1, "나")]],
-        [Entities((Entity("서울", "가", 0, 2, 0.9, "에서"),)), Entities(())],
+        [Entities("서울에서", (Entity("서울", "가", 0, 2, 0.9, "에서"),)), Entities("새로", ())],
     ),
     "tags": (
         [[LabeledSpan(0, 2, "가")], [LabeledSpan(0, 1, "나")]],
-        [Words((Word("서울", "가", 0, 2, 0.9, (), True),)), Words((Word("새", "가", 0, 1, 0.9, (), True),))],
+        [
+            Words("서울에서", (Word("서울", "가", 0, 2, 0.9, (), True),)),
+            Words("새로", (Word("새", "가", 0, 1, 0.9, (), True),)),
+        ],
     ),
 }
 
