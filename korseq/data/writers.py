@@ -12,13 +12,16 @@ from korseq.data.annotations import COLUMN_SUFFIXES, TAG_COLUMNS, span_problem
 from korseq.data.conll import ESCAPES, KLUE_HEADER, NOTHING, WIDTH, WORD, ExampleError, Token, is_nothing
 from korseq.errors import DataError
 from korseq.files import write_files
-from korseq.spans import OUTSIDE, LabeledSpan, to_tags
+from korseq.spans import LabeledSpan, Scheme, to_tags
 
 _BREAKS = set("\t\r\n")
 
 
 def write_annotated(
-    path: Path, examples: Iterable[tuple[str, Sequence[LabeledSpan]]], tag: Literal["upos", "xpos"] = "upos"
+    path: Path,
+    examples: Iterable[tuple[str, Sequence[LabeledSpan]]],
+    tag: Literal["upos", "xpos"] = "upos",
+    scheme: Scheme = "BIO",
 ) -> None:
     """Write texts and their spans, in UTF-8, so that they are read as they were: all of them or, after an error, none.
 
@@ -27,6 +30,7 @@ def write_annotated(
             `.conll`, `.bio` and `.iob`.
         examples: Texts, each with its spans.
         tag: The column that has the labels in CoNLL-U.
+        scheme: How CoNLL columns spell spans.
 
     Raises:
         DataError: Naming the example that has a `span_problem` or that the format cannot hold; or if the file cannot be
@@ -34,7 +38,7 @@ def write_annotated(
     """
     writers: dict[str, Callable[[int, str, Sequence[LabeledSpan]], str]] = {
         ".jsonl": _json_line,
-        **dict.fromkeys(COLUMN_SUFFIXES, _to_columns),
+        **dict.fromkeys(COLUMN_SUFFIXES, partial(_to_columns, scheme=scheme)),
         ".tsv": _to_characters,
         ".conllu": partial(_to_words, column=TAG_COLUMNS[tag]),
     }
@@ -85,14 +89,15 @@ def _to_characters(number: int, text: str, spans: Sequence[LabeledSpan]) -> str:
     return f"{KLUE_HEADER}\n" * (number == 1) + "".join(lines) + "\n"
 
 
-def _to_columns(number: int, text: str, spans: Sequence[LabeledSpan]) -> str:
-    """Words, cut where spans begin and end, with what follows them and BIO tags; otherwise as `_to_characters`."""
+def _to_columns(number: int, text: str, spans: Sequence[LabeledSpan], scheme: Scheme) -> str:
+    """Words, cut where spans begin and end, with what follows them and their tags; otherwise as `_to_characters`."""
     _refuse_breaks(spans)
     _refuse_edges(text, spans)
     tokens = []
     for start, end, label in _stretches(text, spans):
-        for i, word in enumerate(WORD.finditer(text, start, end)):
-            tokens.append(LabeledSpan(*word.span(), f"{'I' if i else 'B'}-{label}" if label else OUTSIDE))
+        places = [word.span() for word in WORD.finditer(text, start, end)]
+        tags = to_tags([LabeledSpan(0, len(places), label)] if label else [], len(places), scheme)
+        tokens += [LabeledSpan(*place, tag) for place, tag in zip(places, tags, strict=True)]
     return _sentence(number, text, [f"{form}\t{misc}\t{tag}" for form, tag, misc in _tokens(text, tokens)])
 
 

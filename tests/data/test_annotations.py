@@ -439,6 +439,15 @@ def test_a_span_of_decomposed_text_is_where_it_was() -> None:
     assert unicodedata.normalize("NFC", text[start:end]) == "김태웅"
 
 
+def test_columns_written_as_bioes_say_where_spans_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    examples = [("김태웅은 세종 문화 회관에", [LabeledSpan(0, 3, "PER"), LabeledSpan(5, 13, "LOC")])]
+    write_annotated(path, examples, scheme="BIOES")
+    tags = [line.split("\t")[-1] for line in path.read_text(encoding="utf-8").splitlines() if "\t" in line]
+    assert tags == ["S-PER", "O", "B-LOC", "I-LOC", "E-LOC", "O"]
+    assert read(path) == examples
+
+
 @pytest.mark.parametrize("suffix", WRITTEN)
 @pytest.mark.parametrize(
     "mangled",
