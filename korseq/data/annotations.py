@@ -126,6 +126,7 @@ def _json_lines(path: Path, options: AnnotationOptions) -> Iterator[Row]:
         if row.problem or not isinstance(content, str):
             yield Row(row.number, {}, row.problem or f"'{text}' holds {content!r:.40}, which is not text")
             continue
+        content = without_surrogates(content)
         try:
             yield Row(row.number, {"text": content, "label": as_spans(content, row.cells.get(label))})
         except ExampleError as error:
