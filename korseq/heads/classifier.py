@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from korseq.heads.base import Head, HeadModule
 from korseq.labels import LabelSet
+from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
@@ -156,9 +157,9 @@ class ClassifierModule(HeadModule):
         self.hidden = (
             nn.Identity()
             if settings.hidden_size is None
-            else nn.Sequential(nn.Linear(size, settings.hidden_size), nn.ReLU(), nn.Dropout(settings.dropout))
+            else nn.Sequential(nn.Linear(size, settings.hidden_size), nn.ReLU(), Dropout(settings.dropout))
         )
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
         self.output = nn.Linear(settings.hidden_size or size, len(labels))
 
     def named_rows(self, parameter: str, labels: LabelSet) -> tuple[tuple[int, ...], Sequence[str]] | None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from korseq.heads.base import Head, HeadModule
 from korseq.labels import LabelSet
+from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
@@ -84,7 +85,7 @@ class RegressorModule(HeadModule):
         super().__init__()
         poolings = settings.pooling if isinstance(settings.pooling, tuple) else (settings.pooling,)
         self.pooling = Poolings(poolings, input_size)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
         self.output = nn.Linear(self.pooling.output_size, 1)
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("deviation", torch.ones(()))

@@ -17,6 +17,7 @@ from korseq.errors import did_you_mean
 from korseq.heads.base import Head, HeadModule
 from korseq.labels import LabelSet
 from korseq.nn.crf import CRF
+from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings import EmbeddingModule, Embeddings, EmbeddingStage
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.masks import reorder
@@ -150,7 +151,7 @@ class TaggerModule(HeadModule):
         self.ranges = settings.unit == "word"
         self.embeddings = Embeddings(stages, [stage.feature for stage in settings.stages])
         size = input_size * (2 if self.ranges else 1) + self.embeddings.output_size
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
         self.hidden = nn.Conv1d(size, settings.hidden_size, settings.context, padding=settings.context // 2)
         self.output = nn.Linear(settings.hidden_size, len(labels))
         self.composition = _Composition(labels.labels, settings.hidden_size) if settings.scheme == "each" else None

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from korseq.nn.dropout import Dropout
 from korseq.registry import component
 
 _UNK = 1  # the vocabulary's <unk>; korseq.text.vocabulary fixes it, a test compares
@@ -142,7 +143,7 @@ class LookupEmbedding(EmbeddingModule):
             with torch.no_grad():
                 self.table.weight.copy_(torch.where(pretrained.isnan(), self.table.weight, pretrained))
         self.table.weight.requires_grad = not freeze
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
         if self.training and self.word_dropout:
@@ -189,7 +190,7 @@ class PartsEmbedding(EmbeddingModule):
         self.output_size = size
         self.part_dropout = part_dropout
         self.table = _table(vocabulary_size, size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
         if parts is None:
@@ -246,7 +247,7 @@ class ConvolutionEmbedding(EmbeddingModule):
         self.output_size = size
         self.table = _table(vocabulary_size, part_size)
         self.filters = nn.Conv1d(part_size, size, width, padding=width // 2)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
         if parts is None:
@@ -307,7 +308,7 @@ class ProjectedVectors(EmbeddingModule):
             self.table = nn.Embedding(vocabulary_size, self.WIDTH)
         self.register_buffer("landmarks", torch.zeros(self.LANDMARKS, self.WIDTH))
         self.projection = nn.Linear(self.WIDTH, size, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @property
     def weights(self) -> Tensor:

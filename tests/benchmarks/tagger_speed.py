@@ -30,7 +30,8 @@ from korseq.config import Config, read_config
 from korseq.data.encoded import analyses_of, analyze
 from korseq.data.readers import read
 from korseq.heads import tagger
-from korseq.prepare import Encoded, encode_texts, labels_of, units_in, vocabularies_of, with_targets
+from korseq.labelled import labels_of, with_targets
+from korseq.prepare import Encoded, encode_texts, units_in, vocabularies_of
 from korseq.training import loop
 from korseq.training.loop import Step
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from korseq.nn.dropout import Dropout
 from korseq.nn.encoders.base import Encoded, Encoder, EncoderModule
 from korseq.nn.masks import attention_bias, last_of
 from korseq.registry import component
@@ -101,7 +102,7 @@ class SelfAttentionEncoder(EncoderModule):
         self.output_size = size
         self.norm = nn.LayerNorm(size)
         self.attention = MultiHeadAttention(size, heads, head_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> Encoded:
         states = inputs + self.dropout(self.attention(self.norm(inputs), mask))
@@ -118,7 +119,7 @@ class TransformerLayer(nn.Module):
         self.attention_norm, self.feedforward_norm = nn.LayerNorm(size), nn.LayerNorm(size)
         self.attention = MultiHeadAttention(size, settings.heads, settings.head_size)
         self.feedforward = nn.Sequential(nn.Linear(size, inner), nn.ReLU(), nn.Linear(inner, size))
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         states = states + self.dropout(self.attention(self.attention_norm(states), mask, self.causal))
@@ -138,7 +139,7 @@ class TransformerEncoder(EncoderModule):
             nn.init.normal_(self.positions.weight, std=0.02)
         self.layers = nn.ModuleList(TransformerLayer(size, settings) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(size)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> Encoded:
         states = self.project(inputs)

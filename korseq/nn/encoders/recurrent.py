@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from korseq.nn.dropout import Dropout
 from korseq.nn.encoders.base import Encoded, Encoder, EncoderModule
 from korseq.nn.masks import last_of, reorder, reversal_of
 from korseq.registry import component, settings
@@ -84,7 +85,7 @@ class Recurrent(EncoderModule):
             )
             for layer in range(layers)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for module in self.modules():
             if isinstance(module, nn.RNNBase):
                 _initialize(module)
