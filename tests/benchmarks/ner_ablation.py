@@ -17,15 +17,22 @@ from record import row
 from korseq import Pipeline
 from korseq.config import Config, read_config
 from korseq.data.readers import read
-from korseq.nn import GRU, LSTM, RNN, SelfAttention, Transformer
+from korseq.nn import GRU, LSTM, RNN, NGramEmbedding, SelfAttention, SyllableCNN, Transformer
 
 
 def variants(config: Config) -> dict[str, Config]:
     """By name; each differs from the file in one thing."""
     found = {"as it is": config}
-    for i, stage in enumerate(config.embeddings):
+    names = [f"{type(s).__name__} of {s.feature}" for s in config.embeddings]
+    for i, name in enumerate(names):
         left = tuple(s for j, s in enumerate(config.embeddings) if j != i)
-        found[f"without {type(stage).__name__}"] = replace(config, embedding=left)
+        found[f"without {name}"] = replace(config, embedding=left)
+    more = {
+        "NGramEmbedding of eojeol_ngrams": NGramEmbedding(64, part_dropout=0.4),
+        "SyllableCNN of form_jamo": SyllableCNN(64, feature="form_jamo", dropout=0.4),
+    }
+    for name, stage in more.items():
+        found[f"with {name}"] = replace(config, embedding=(*config.embeddings, stage))
     head, dropout = config.head, config.encoders[0].dropout
     found["without stages of units"] = replace(config, head=replace(head, embedding=None))
     found["context of one unit"] = replace(config, head=replace(head, context=1))
@@ -36,13 +43,13 @@ def variants(config: Config) -> dict[str, Config]:
     found["BIOES"] = replace(config, head=replace(head, scheme="BIOES"))
     both = {"bidirectional": True, "dropout": dropout}
     encoders = {
-        "LSTM(200), one direction, 2 layers": LSTM(200, layers=2, dropout=dropout),
-        "LSTM(200), 1 layer": LSTM(200, **both),
-        "GRU(200), 2 layers": GRU(200, layers=2, **both),
-        "RNN(200), 2 layers": RNN(200, layers=2, **both),
+        "LSTM, one direction": LSTM(400, dropout=dropout),
+        "LSTM, 2 layers": LSTM(200, layers=2, **both),
+        "GRU": GRU(200, **both),
+        "RNN": RNN(200, **both),
         "SelfAttention": SelfAttention(heads=8, dropout=0.1),
         "Transformer, 2 layers": Transformer(layers=2, heads=8, dropout=0.1),
-        "LSTM(200), 1 layer, then SelfAttention": (LSTM(200, **both), SelfAttention(heads=8, dropout=0.1)),
+        "LSTM, then SelfAttention": (LSTM(200, **both), SelfAttention(heads=8, dropout=0.1)),
     }
     return found | {name: replace(config, encoder=encoder) for name, encoder in encoders.items()}
 
