@@ -42,11 +42,8 @@ def read_rows(source: Source, config: Config, split: str) -> Dataset:
     return rows
 
 
-def train_and_dev(config: Config, train: Source, dev: Source | None) -> tuple[Dataset, Dataset]:
-    """The rows to learn from and those to choose by, which are part of the first if there are no others."""
-    rows = read_rows(train, config, "train")
-    if dev is not None:
-        return rows, read_rows(dev, config, "dev")
+def split_rows(config: Config, rows: Dataset) -> tuple[Dataset, Dataset]:
+    """The rows to learn from, and those to choose by."""
     larger, smaller = stratified_split(
         [config.head.stratum(v) for v in rows["label"]], config.data.dev_fraction, config.data.split_seed
     )

@@ -26,7 +26,7 @@ from korseq.labelled import (
     labels_of,
     read_rows,
     report_spans,
-    train_and_dev,
+    split_rows,
     with_names,
     with_targets,
 )
@@ -152,9 +152,10 @@ class Pipeline:
         )
         origin = Pipeline.load(start, device="cpu") if isinstance(start, str | Path) else start
         before = origin._require_fitted() if origin else None
-        train_rows, dev_rows = train_and_dev(config, train, dev)
+        rows = read_rows(train, config, "train")
         known = before.labels if before and origin and config.head.has_labels_of(origin.config.head) else None
-        labels = labels_of(config, train_rows, known)
+        labels = labels_of(config, rows, known)  # before the split: a rare one may be in either part
+        train_rows, dev_rows = split_rows(config, rows) if dev is None else (rows, read_rows(dev, config, "dev"))
         learnt, vocabularies = self._encode_for_training(config, train_rows, labels, before, progress)
         held_out = encode_rows(config, vocabularies, labels, dev_rows, progress)
         _warn_truncated(

@@ -104,7 +104,7 @@ class Tagger(Head):
         return isinstance(other, Tagger) and other.scheme == self.scheme
 
     def stratum(self, value: Any) -> str:
-        return " ".join(sorted({span.label for span in self.canonical(value)})) if self.scheme != "each" else ""
+        return ""  # a text has many labels; in a random part they are in proportion
 
     def target(self, value: Any, labels: LabelSet) -> tuple[LabeledSpan, ...]:
         """The spans of a text, in characters. Words may have tags that no training data has: there are too many combinations
@@ -183,6 +183,8 @@ class TaggerModule(HeadModule):
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         """Negative log-likelihood of the tags, summed. logits (B, U, K); targets (B, U), -1 = padding."""
         known = (targets >= 0).any(dim=1)  # a text without words has nothing to learn from
+        if not known.any():
+            return 0 * logits.sum(), 0
         logits, targets = logits[known], targets[known]
         mask = targets >= 0
         if self.crf is None:

@@ -102,7 +102,7 @@ def _pieces(syllables: Units, analysis: Analysis) -> Units:
         or (tags[owners[i]].startswith(_NOMINAL) and (i + 1 == count or owners[i + 1] != owners[i]))
         or not (forms[i].isalnum() and forms[i - 1].isalnum() and forms[i].isdigit() == forms[i - 1].isdigit())
     ]
-    stops = [*begins[1:], count]
+    stops = [*begins, count][1:]  # a text without visible characters has no units
     joined = Analysis(
         analysis.text,
         tuple("".join(forms[i:j]) for i, j in zip(begins, stops, strict=True)),

@@ -115,6 +115,15 @@ def test_padding_changes_nothing(decoder: str, unit: str) -> None:
     assert [len(t.indices) for t in one] == [4, 2]
 
 
+@pytest.mark.parametrize("decoder", ["crf", "softmax"])
+def test_a_batch_of_texts_without_words_has_nothing_to_learn(decoder: str) -> None:
+    head = module(decoder)
+    loss, count = head.loss(head(encoded(), MASK, UNITS), torch.full((2, 4), -1))
+    loss.backward()
+    assert (loss.item(), count) == (0, 0)
+    assert all(not p.grad.any() for p in head.parameters() if p.grad is not None)
+
+
 def test_scores_are_probabilities_of_the_tags() -> None:
     for decoder in ("crf", "softmax"):
         head = module(decoder)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from korseq.data.tagged import in_units
 from korseq.spans import LabeledSpan, from_tags, to_tags
-from korseq.text import Analysis, KiwiTokenizer
+from korseq.text import Analysis, GivenTokens, KiwiTokenizer
 from korseq.text.units import units_of
 
 KIWI = KiwiTokenizer()
@@ -54,7 +54,7 @@ def test_every_visible_character_is_one_syllable(text: str) -> None:
 
 
 @unhurried
-@given(TEXTS, st.sampled_from(["token", "word"]))
+@given(TEXTS, st.sampled_from(["token", "piece", "word"]))
 def test_units_know_their_tokens(text: str, kind: str) -> None:
     analysis = KIWI(text)
     units = units_of(analysis, kind)  # type: ignore[arg-type]
@@ -92,6 +92,12 @@ def test_a_word_in_which_no_token_begins_belongs_to_the_one_before() -> None:
 
 def test_no_tokens_no_units() -> None:
     assert [len(units_of(KIWI(""), kind)) for kind in ("token", "syllable", "word")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["piece", "syllable"])
+@pytest.mark.parametrize("text", ["\t", "\u3000", "\u2028", "\x85"])
+def test_tokens_that_nobody_sees_have_no_units(text: str, kind: str) -> None:
+    assert len(units_of(GivenTokens()(text), kind)) == 0  # type: ignore[arg-type]
 
 
 CLUSTERS = [
