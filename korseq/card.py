@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from korseq.config import Config, to_toml
 from korseq.nn.embeddings import KiwiVectors
 from korseq.training.run import Outcome
 from korseq.training.scores import Scores
+
+# Of the labels.
+_SHOWN = 100
 
 
 def versions() -> dict[str, str]:
@@ -25,34 +29,31 @@ def versions() -> dict[str, str]:
 def training_card(
     sources: dict[str, tuple[str, int]],
     config: Config,
-    labels: tuple[str, ...],
+    labels: Sequence[str],
     parameters: int,
     outcome: Outcome,
-    scores: Scores | None,
+    scores: Scores,
 ) -> str:
     """Markdown.
 
     Args:
         sources: train and dev → (name, examples).
-        scores: On dev, of the saved weights; None without dev data.
+        scores: On dev, of the saved weights.
     """
     data = "\n".join(f"- {role}: {name}, {count:,} examples" for role, (name, count) in sources.items())
-    known = "".join(f"- {note}\n" for note in _notes(config))
-    rows = [(k, v) for k, v in (scores.values if scores else {}).items() if isinstance(v, float | int)]
-    table = (
-        "\n".join(["| score | dev |", "|---|---|", *(f"| {k} | {_number(v)} |" for k, v in rows)])
-        if rows
-        else "Not measured: there was no dev data."
-    )
+    notes = "".join(f"- {note}\n" for note in _notes(config))
+    rows = [(name, value) for name, value in scores.values.items() if isinstance(value, float | int)]
+    table = "\n".join(["| score | dev |", "|---|---|", *(f"| {name} | {_number(value)} |" for name, value in rows)])
+    more = f" and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""
     made = " · ".join(f"{name} {number}" for name, number in versions().items())
     ended = "interrupted before its end" if outcome.interrupted else "complete"
     return f"""# A korseq pipeline
 
-Labels: {", ".join(labels) or "none (numbers)"}
+Labels: {", ".join(labels[:_SHOWN]) or "none (numbers)"}{more}
 
 ## Data
 {data}
-{known}
+{notes}
 ## Scores
 {table}
 

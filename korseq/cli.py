@@ -121,14 +121,21 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     text: TextColumn = None,
     label: LabelColumn = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change how data is read, such as data.tag=xpos."),
+    ] = None,
 ) -> None:
     """Score a trained pipeline on labelled data."""
     from korseq import Pipeline
+    from korseq.config import changed
 
+    foreign = [change for change in set_ or [] if not change.startswith("data.")]
+    if foreign:
+        raise ConfigError(f"--set {foreign[0]}: a trained pipeline is scored as it is; only data.… can be set")
     pipeline = Pipeline.load(run)
-    data = pipeline.config.data
-    data = replace(data, text=text or data.text, label=label or data.label)
-    _print_scores(pipeline.evaluate(file, data), as_json)
+    data = changed(pipeline.config, set_ or []).data
+    _print_scores(pipeline.evaluate(file, replace(data, text=text or data.text, label=label or data.label)), as_json)
 
 
 @app.command(
@@ -147,10 +154,11 @@ def predict(
 ) -> None:
     """Predict: JSON lines on stdout, one for each text, in order."""
     from korseq import Pipeline
+    from korseq.data.formats import without_surrogates
 
     pipeline = Pipeline.load(run)
     typing = not texts and sys.stdin.isatty()
-    asked, answered = tee(texts if texts else _stdin_lines())
+    asked, answered = tee(map(without_surrogates, texts) if texts else _stdin_lines())
     # A person who types wants each answer at once; a pipe wants speed, and `stream` looks ahead.
     predictions = map(pipeline, asked) if typing else pipeline.stream(asked)
     for text, prediction in zip(answered, predictions, strict=True):

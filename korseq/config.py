@@ -179,7 +179,9 @@ def _stage_contradictions(path: str, stages: Sequence[EmbeddingStage], tokenizer
                 f"{place}.feature: '{stage.feature}' has no parts for {type(stage).__name__} to read; use Embedding for it"
             )
         elif not stage.reads_parts and FEATURES[stage.feature].parts is not None:
-            mistakes.append(f"{place}.feature: '{stage.feature}' is made of parts; use NGramEmbedding for it")
+            mistakes.append(
+                f"{place}.feature: '{stage.feature}' is made of parts; use NGramEmbedding or SyllableCNN for it"
+            )
         elif stage.feature == "tag" and not tokenizer.has_tags:
             mistakes.append(
                 f"{place}.feature: {type(tokenizer).__name__} gives no tags; use KiwiTokenizer or another feature"

@@ -43,7 +43,7 @@ _TASKS = (
     _Task(
         "Named entities",
         "pipelines/ner.toml",
-        ("training.epochs=15", "encoder.hidden_size=64", "encoder.layers=1", "training.batch_size=32"),
+        ("training.epochs=15", "encoder.hidden_size=64", "training.batch_size=32"),
         "corpora/entities.jsonl",
         ("이서연은 부산에서 태어났다.", "다음 주 월요일에 서울시청에서 박서연 씨를 만나 3만 원을 돌려줬다"),
         "korseq train pipelines/ner.toml --set data.train=my.jsonl --out runs/ner",

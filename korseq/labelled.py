@@ -137,7 +137,7 @@ def _with_tags(
             f"{name}: {unknown:,} of {len(flat):,} words have a tag that the training data does not have; they count as wrong",
             stacklevel=2,
         )
-    spans = sum(map(len, gold)), sum(exact for _, exact in found)
+    spans = (0, 0) if head.scheme == "each" else (sum(map(len, gold)), sum(exact for _, exact in found))
     return replace(encoded, data=replace(data, targets=np.asarray(flat, dtype=np.int64)), spans=spans)
 
 

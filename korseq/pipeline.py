@@ -39,7 +39,7 @@ from korseq.saving import Saved, read_pipeline, write_pipeline, write_run
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
 from korseq.text.vocabulary import Vocabulary
 from korseq.training.metrics import METRICS
-from korseq.training.run import Outcome, run
+from korseq.training.run import Outcome, is_main_process, run
 from korseq.training.scores import Scores
 from korseq.training.settings import Training
 from korseq.warm_start import warm_start
@@ -134,7 +134,7 @@ class Pipeline:
             dev: The same; None to set a stratified part of `train` apart.
             training: How to train; None for the configuration's settings.
             data: How to read; None for the configuration's settings.
-            start: A trained pipeline (or its folder) to continue from, with the same embedding and encoder; its
+            start: A trained pipeline (or its folder) to continue from, with the same tokenizer, embedding and encoder; its
                 vocabulary grows by the new data's words, and labels that are new get new outputs.
             out: Folder for the trained pipeline, checkpoints and metrics; None to keep everything in memory.
             resume: Continue the broken run in `out`.
@@ -180,7 +180,7 @@ class Pipeline:
         identity = identity_of(
             config, vocabularies, learnt.data, held_out.data, model, origin.saved().weights if origin else {}
         )
-        if folder:
+        if folder and is_main_process():
             write_run(folder, config)
         outcome = run(model, learnt.data, config.training, evaluate, folder, resume, identity, progress, self.device)
         self.config = config
@@ -188,14 +188,14 @@ class Pipeline:
         card = training_card(
             {"train": (name_of(train_rows), len(train_rows)), "dev": (name_of(dev_rows), len(dev_rows))},
             config,
-            labels.labels,
+            config.head.answers(labels),
             sum(p.numel() for p in model.parameters()),
             outcome,
             evaluate(),
         )
         self._fitted = _Fitted(vocabularies, labels, model, card)
         self._compacted.clear()
-        if folder:
+        if folder and is_main_process():
             self.save(folder)
         return outcome
 
@@ -222,7 +222,8 @@ class Pipeline:
         text that they make with a space between them.
         """
         if isinstance(texts, str):
-            return next(self.stream([texts]))
+            (answer,) = self.stream([texts])  # to the end, where it says what was cut
+            return answer
         return list(self.stream(texts))
 
     def stream(
@@ -316,7 +317,7 @@ class Pipeline:
 
     @property
     def labels(self) -> LabelSet:
-        """What the pipeline can answer."""
+        """What the network predicts: labels, or the tags that spell them."""
         return self._require_fitted().labels
 
     @property

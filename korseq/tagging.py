@@ -82,7 +82,7 @@ class Word(_Record):
         tag: Its part of speech.
         start, end: Characters of the given text, the end exclusive.
         score: The probability of the tag.
-        morphemes: The tokens in it, form and tag (Kiwi's own) of each.
+        morphemes: The tokens that begin in it, or else the one that it is part of: form and tag (Kiwi's own) of each.
         known: Whether the word stood in the training data.
     """
 

@@ -137,6 +137,21 @@ def test_evaluate_takes_other_column_names(run: Path, tmp_path: Path) -> None:
     assert scores["count"] == 1
 
 
+def test_evaluate_reads_as_it_is_told_but_scores_the_pipeline_as_it_is(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "examples.csv"
+    path.write_bytes(("평,점수\n" + "".join(f"{t},{label}\n" for t, label in EXAMPLES)).encode("cp949"))
+    told = [f"data.{setting}" for setting in ("text=평", "label=점수", "encoding=cp949")]
+    scores = json.loads(korseq("evaluate", run, path, "--json", *(a for s in told for a in ("--set", s))).stdout)
+    assert scores["count"] == len(EXAMPLES)
+    refusal = korseq("evaluate", run, path, "--set", "sequence.max_length=5", code=1).stderr.decode()
+    assert "only data.… can be set" in refusal
+
+
+def test_predict_answers_arguments_in_broken_utf8(run: Path) -> None:
+    result = subprocess.run([*map(os.fsencode, KORSEQ), b"predict", os.fsencode(run), b"\xff"], capture_output=True)
+    assert json.loads(result.stdout)["text"] == "\ufffd"
+
+
 def test_train_then_fine_tune_then_predict(config: Path, tmp_path: Path) -> None:
     data = examples_file(tmp_path)
     base, tuned = tmp_path / "base", tmp_path / "tuned"

@@ -126,6 +126,8 @@ def test_a_million_characters_cost_no_more_than_the_greatest_length(trained: Pip
     with pytest.warns(UserWarning, match="1 of 2 texts were cut after 256 tokens"):
         answers = trained(["정말 재미있다 " * 200_000, "정말 재미있다"])
     assert [a.label for a in answers] == ["긍정", "긍정"]
+    with pytest.warns(UserWarning, match="1 of 1 texts were cut after 256 tokens"):
+        trained("정말 재미있다 " * 200)
 
 
 def test_evaluation_counts_everything(trained: Pipeline) -> None:

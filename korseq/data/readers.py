@@ -267,7 +267,7 @@ def _open(source: Source, options: DataSettings, split: str) -> tuple[str, list[
                 raise DataError(f"no reader for '{path.suffix}' files; there are: {', '.join(FORMATS)}", str(source))
             columns, rows = reader(path, options.encoding)
             return str(source), columns, rows
-        if isinstance(source, Path) or path.suffix.lower() in FORMATS or not _HUB_NAME.fullmatch(source):
+        if isinstance(source, Path) or path.suffix.lower() in {*FORMATS, *ANNOTATED} or not _HUB_NAME.fullmatch(source):
             raise DataError("there is no such file", str(source)[:200])
         if path.is_dir():
             raise DataError("is a folder; name a file in it", source)

@@ -95,6 +95,10 @@ class Head(ABC):
         """Whether the label sets of the two heads are of the same kind, so that one may begin with the other's."""
         return type(self) is type(other)
 
+    def answers(self, labels: LabelSet) -> Sequence[str]:
+        """The labels that a person finds in predictions."""
+        return labels.labels
+
     def stratum(self, value: Any) -> str:
         """Rows with equal strata are shared out between train and dev; what only one row has stays in train."""
         return str(value)

@@ -103,6 +103,11 @@ class Tagger(Head):
     def has_labels_of(self, other: Head) -> bool:
         return isinstance(other, Tagger) and other.scheme == self.scheme
 
+    def answers(self, labels: LabelSet) -> Sequence[str]:
+        """The labels of spans, without the prefixes of tags."""
+        each = self.scheme == "each"
+        return labels.labels if each else sorted({tag.partition("-")[2] for tag in labels.labels} - {""})
+
     def stratum(self, value: Any) -> str:
         return ""  # a text has many labels; in a random part they are in proportion
 

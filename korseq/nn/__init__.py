@@ -2,7 +2,7 @@
 
 Dimension letters, everywhere in korseq: B batch · T source length · S target length · D width of vectors going in ·
 H width of states coming out · K labels or tags · V vocabulary ·
-U units of a tagger.
+U units of a tagger · M distinct keys of a feature with parts.
 """
 
 from korseq.nn.crf import CRF

@@ -18,19 +18,19 @@ _UNK = 1  # the vocabulary's <unk>; korseq.text.vocabulary fixes it, a test comp
 
 
 class BatchParts(NamedTuple):
-    """The parts of the distinct keys in a batch, end to end: those of key u begin at `starts[u]`.
+    """The parts of the distinct keys in a batch, end to end: those of key m begin at `starts[m]`.
 
     Attributes:
         ids: (N,) int32.
-        starts: (U,) int32.
+        starts: (M,) int32, M the number of keys.
     """
 
     ids: Tensor
     starts: Tensor
 
     def padded(self) -> Tensor:
-        """(U, W) int64, 0 = padding, on the right; W is the greatest number of parts of a key, at least 1."""
-        lengths = torch.diff(self.starts, append=self.starts.new_tensor([len(self.ids)]))  # (U,)
+        """(M, W) int64, 0 = padding, on the right; W is the greatest number of parts of a key, at least 1."""
+        lengths = torch.diff(self.starts, append=self.starts.new_tensor([len(self.ids)]))  # (M,)
         row = torch.repeat_interleave(torch.arange(len(lengths), device=self.ids.device), lengths)  # (N,)
         place = torch.arange(len(self.ids), device=self.ids.device) - self.starts[row]
         padded = self.ids.new_zeros(len(lengths), max(1, int(lengths.max())), dtype=torch.long)
@@ -199,7 +199,7 @@ class PartsEmbedding(EmbeddingModule):
         if self.training:
             part_ids = part_ids.masked_fill(torch.rand(part_ids.shape, device=ids.device) < self.part_dropout, 0)
             padding = 0
-        vectors = F.embedding_bag(part_ids, self.table.weight, parts.starts, mode="mean", padding_idx=padding)  # (U, D)
+        vectors = F.embedding_bag(part_ids, self.table.weight, parts.starts, mode="mean", padding_idx=padding)  # (M, D)
         output: Tensor = self.dropout(F.embedding(ids, vectors))  # (B, T, D)
         return output
 
@@ -253,8 +253,8 @@ class ConvolutionEmbedding(EmbeddingModule):
         if parts is None:
             raise ValueError("the feature has no parts")  # the configuration is checked for this
         padded = parts.padded()
-        vectors = self.table(padded).transpose(1, 2)  # (U, part size, W)
-        filtered = F.relu(self.filters(vectors)) * (padded != 0).unsqueeze(1)  # (U, D, W), zero at padding
+        vectors = self.table(padded).transpose(1, 2)  # (M, part size, W)
+        filtered = F.relu(self.filters(vectors)) * (padded != 0).unsqueeze(1)  # (M, D, W), zero at padding
         output: Tensor = self.dropout(F.embedding(ids, filtered.amax(dim=2)))  # (B, T, D)
         return output
 

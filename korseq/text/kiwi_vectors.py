@@ -15,7 +15,6 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from io import BytesIO
 from itertools import count, product, starmap
 from pathlib import Path
@@ -64,21 +63,6 @@ class MorphemeVectors:
     tokens: tuple[str, ...]
     ids: NDArray[np.int32]
     vectors: NDArray[np.float32]
-
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        return dict(zip(self.tokens, self.ids.tolist(), strict=True))
-
-    def look_up(self, tokens: Iterable[str]) -> NDArray[np.int64]:
-        """The row of each token's vector: its own or else its tag's; -1 for a token without a tag that Kiwi knows."""
-        rows = self._rows
-        found = []
-        for token in tokens:
-            row = rows.get(token)
-            if row is None:  # VV-I, an irregular verb, has no vector apart from VV
-                row = rows.get("/" + token.rpartition("/")[2].partition("-")[0], -1)
-            found.append(row)
-        return np.array(found, dtype=np.int64)
 
     @property
     def landmarks(self) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Vocabularies (token → id) and label sets (label → index)."""
+"""Vocabularies: token → id."""
 
 from __future__ import annotations
 

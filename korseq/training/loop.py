@@ -61,7 +61,7 @@ class Step:
 
     Attributes:
         step, epoch: Counted from 1.
-        loss: Mean over the step's examples, on this process.
+        loss: Mean over what the step learns of (texts, or their units), on this process.
         learning_rate: In this step.
         examples, tokens: On this process.
         seconds: Duration of the step without evaluation.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -35,6 +36,11 @@ class Outcome:
     best_step: int
     best_score: float | None
     interrupted: bool
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one of several that writes; accelerate and torchrun number them."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def run(

@@ -149,6 +149,11 @@ def test_missing_files_are_said_to_be_missing(name: str) -> None:
     assert "there is no such file" in str(refused(name))
 
 
+@pytest.mark.parametrize("name", ["tain.csv", "data/tain.conllu", "tain.bio"])
+def test_misspelt_files_are_not_looked_for_on_the_hub(name: str) -> None:
+    assert "there is no such file" in str(refused(name))
+
+
 def test_paths_are_never_hub_names() -> None:
     assert "there is no such file" in str(refused(Path("nsmc")))
 
