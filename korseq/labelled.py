@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from korseq.config import Config
-from korseq.data.encoded import analyses_of, analyze
+from korseq.data.encoded import StoredAnalyses, analyze
 from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
 from korseq.data.splits import stratified_split
 from korseq.data.tagged import in_units
@@ -70,10 +71,12 @@ def labels_of(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet
     return known if known is not None and set(found.labels) <= set(known.labels) else found
 
 
-def analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[list[Analysis], list[Units]]:
+def analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[Iterable[Analysis], list[Units]]:
     """The analyses of labelled rows, from the cache if they are there, and their units."""
-    analyses = list(analyses_of(rows["text"], analyze(rows, config.tokenizer, max_characters(config), progress)))
-    words = None
+    stored = StoredAnalyses(rows["text"], analyze(rows, config.tokenizer, max_characters(config), progress))
+    if config.head.unit is None:
+        return stored, []
+    analyses, words = list(stored), None
     if config.head.unit == "word":  # the data says which these are
         words = [[(s.start, s.end) for s in config.head.canonical(value)] for value in rows["label"]]
     return analyses, units_in(config, analyses, words)
@@ -124,11 +127,10 @@ def _with_tags(
     unknown = 0
     for text, begin, count in windows:
         end = begin + count
-        inside = [
-            LabeledSpan(max(s, begin) - begin, min(e, end) - begin, label)
-            for s, e, label in found[text][0]
-            if s < end and e > begin
-        ]
+        spans = found[text][0]  # sorted, without overlap
+        first = bisect_right(spans, begin, key=lambda span: span.end)
+        stop = bisect_left(spans, end, key=lambda span: span.start)
+        inside = [LabeledSpan(max(s, begin) - begin, min(e, end) - begin, label) for s, e, label in spans[first:stop]]
         tags = head.spell(inside, count, labels)
         unknown += tags.count(-1)
         flat += tags or [-1]  # nothing is learnt of what stands for no unit
@@ -137,8 +139,8 @@ def _with_tags(
             f"{name}: {unknown:,} of {len(flat):,} words have a tag that the training data does not have; they count as wrong",
             stacklevel=2,
         )
-    spans = (0, 0) if head.scheme == "each" else (sum(map(len, gold)), sum(exact for _, exact in found))
-    return replace(encoded, data=replace(data, targets=np.asarray(flat, dtype=np.int64)), spans=spans)
+    total = (0, 0) if head.scheme == "each" else (sum(map(len, gold)), sum(exact for _, exact in found))
+    return replace(encoded, data=replace(data, targets=np.asarray(flat, dtype=np.int64)), spans=total)
 
 
 def report_spans(train: Encoded, dev: Encoded) -> None:

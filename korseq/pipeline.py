@@ -207,7 +207,8 @@ class Pipeline:
         analyses, units = analyze_rows(config, rows, progress)
         known = before.vocabularies if before else {}
         vocabularies = vocabularies_of(config, analyses, units, fixed_vocabularies(config), known)
-        return with_targets(encode_texts(config, vocabularies, analyses, units), config, rows, labels), vocabularies
+        encoded = with_targets(encode_texts(config, vocabularies, analyses, units), config, rows, labels)
+        return replace(encoded, analyses=(), units=()), vocabularies  # which only answers need, and are large
 
     # Use ------------------------------------------------------------------------------------------------------------
 
@@ -219,7 +220,7 @@ class Pipeline:
         """The prediction for one text, or a list of those for several, in order. An empty text gets an answer too.
 
         A text may be given as a list of its words, `[["그는", "갔다", "."], …]`: a head that tags words then tags these, in the
-        text that they make with a space between them.
+        text that they make with a space between them. Empty words are left out.
         """
         if isinstance(texts, str):
             (answer,) = self.stream([texts])  # to the end, where it says what was cut
@@ -238,7 +239,8 @@ class Pipeline:
         """
         fitted = self._require_fitted()
         config = self.config
-        words: deque[Spans | None] = deque()  # of the texts that the tokenizer has taken in
+        # Of the texts that the tokenizer has taken in.
+        words: deque[Spans | None] | None = deque() if config.head.unit == "word" else None
         analyses = config.tokenizer.stream(as_texts(texts, words), max_characters(config))
         seen = truncated = 0
         while True:

@@ -97,18 +97,12 @@ def encode_texts(
     features = {stage.feature for stage in config.embeddings}
     of_tokens = {feature: v for feature, v in vocabularies.items() if feature in features}
     if config.head.unit is None:  # nobody needs the analyses again: each is read as soon as the tokenizer has it
-        encoded = Encoded(encode(analyses, of_tokens, config.sequence))
-        _taken(words, len(encoded.data))
-        return encoded
+        return Encoded(encode(analyses, of_tokens, config.sequence))
     kept = list(analyses)
     if units is None:
-        units = units_in(config, kept, _taken(words, len(kept)))
+        units = units_in(config, kept, None if words is None else [words.popleft() for _ in kept])
     of_units = {stage.feature: vocabularies[unit_feature(stage.feature)] for stage in config.head.stages}
     return Encoded(encode_units(kept, units, of_tokens, of_units, config.sequence), kept, units)
-
-
-def _taken(words: deque[Spans | None] | None, count: int) -> list[Spans | None] | None:
-    return None if words is None else [words.popleft() for _ in range(count)]
 
 
 def max_characters(config: Config) -> int | None:
@@ -130,11 +124,13 @@ def finished(
     return [entities(head, *of_text) for of_text in texts]
 
 
-def as_texts(items: Iterable[str | Sequence[str]], words: deque[Spans | None]) -> Iterator[str]:
-    """Texts as strings; where the words stand of those that are given word by word goes to `words`, None for others."""
+def as_texts(items: Iterable[str | Sequence[str]], words: deque[Spans | None] | None) -> Iterator[str]:
+    """Texts as strings; where the words stand of those that are given word by word goes to `words`, if anybody wants to know,
+    and None for others."""
     for item in items:
         text, spans = (item, None) if isinstance(item, str) else (" ".join(item), _places(item))
-        words.append(spans)
+        if words is not None:
+            words.append(spans)
         yield text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -109,11 +109,17 @@ def _progress_bars(wanted: bool) -> Iterator[None]:
             enable_progress_bars()
 
 
-def analyses_of(texts: Iterable[str], analyzed: Dataset) -> Iterator[Analysis]:
-    """The analyses that `analyze` stored, with the texts they belong to."""
-    rows = zip(*(analyzed[name] for name in ("forms", "tags", "starts", "ends")), strict=True)
-    for text, (forms, tags, starts, ends) in zip(texts, rows, strict=True):
-        yield Analysis(text, tuple(forms), tuple(tags), tuple(starts), tuple(ends))
+@dataclass(frozen=True)
+class StoredAnalyses(Iterable[Analysis]):
+    """The analyses that `analyze` stored, with the texts they belong to: read again whenever they are iterated over."""
+
+    texts: Iterable[str]
+    stored: Dataset
+
+    def __iter__(self) -> Iterator[Analysis]:
+        rows = zip(*(self.stored[name] for name in ("forms", "tags", "starts", "ends")), strict=True)
+        for text, (forms, tags, starts, ends) in zip(self.texts, rows, strict=True):
+            yield Analysis(text, tuple(forms), tuple(tags), tuple(starts), tuple(ends))
 
 
 def count_symbols(analyses: Iterable[Analysis], features: Iterable[str]) -> dict[str, Counter[str]]:
@@ -229,7 +235,11 @@ def encode(
         cuts: For each text the token ranges that become sequences; None for one a text, its first tokens.
     """
     rows = {feature: _Rows() for feature in vocabularies if FEATURES[feature].parts}
-    look_up = {f: rows[f].ids if f in rows else FEATURES[f].ids(v) for f, v in vocabularies.items()}
+    # By what symbols they read: "morpheme" and "kiwi" read the same.
+    look_ups: dict[Callable[[Analysis], Sequence[str]], dict[str, Callable[[Sequence[str]], list[int]]]] = {}
+    for feature, vocabulary in vocabularies.items():
+        find = rows[feature].ids if feature in rows else FEATURES[feature].ids(vocabulary)
+        look_ups.setdefault(FEATURES[feature].symbols, {})[feature] = find
     ids: dict[str, list[int]] = {feature: [] for feature in vocabularies}
     lengths: list[int] = []
     truncated = 0
@@ -240,11 +250,12 @@ def encode(
             truncated += count > room
             ranges = ((0, min(count, room)),)
         lengths += [(stop - start or 1) + 2 * options.add_bos_eos for start, stop in ranges]
-        for feature, find in look_up.items():
-            symbols = FEATURES[feature].symbols(analysis)
-            for start, stop in ranges:
-                sequence = find(symbols[start:stop]) if start < stop else [UNK]
-                ids[feature].extend([BOS, *sequence, EOS] if options.add_bos_eos else sequence)
+        for symbols_of, finds in look_ups.items():
+            symbols = symbols_of(analysis)
+            for feature, find in finds.items():
+                for start, stop in ranges:
+                    sequence = find(symbols[start:stop]) if start < stop else [UNK]
+                    ids[feature].extend([BOS, *sequence, EOS] if options.add_bos_eos else sequence)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
     arrays = {f: np.asarray(v, dtype=np.int32) for f, v in ids.items()}
     parts = {f: found.parts(_parts_table(f, vocabularies[f])) for f, found in rows.items()}

@@ -60,64 +60,57 @@ def units_of(analysis: Analysis, kind: UnitKind, words: Sequence[tuple[int, int]
         return Units(Analysis(analysis.text, (), (), (), ()), (), ())
     if kind == "token":
         return Units(analysis, range(len(analysis)), range(len(analysis)))
-    if kind == "syllable":
-        return _syllables(analysis)
-    if kind == "piece":
-        return _pieces(_syllables(analysis), analysis)
+    if kind in ("syllable", "piece"):
+        return _of_characters(analysis, kind == "piece")
     return _words(analysis, _raw_words(analysis.text) if words is None else words)
 
 
-def _syllables(analysis: Analysis) -> Units:
-    text, starts, ends, tags = analysis.text, analysis.starts, analysis.ends, analysis.tags
-    characters = _characters(text)
-    forms: list[str] = []
-    places: list[str] = []
-    owners: list[int] = []
-    spans: list[tuple[int, int]] = []
+def _of_characters(analysis: Analysis, pieces: bool) -> Units:
+    """Characters, or the pieces that they make; their tags are those of their tokens with their places in them (B, I, E, S)."""
+    characters = _characters(analysis.text)
+    owners = _owners(analysis, characters)
+    count = len(characters)
+    begins = [i for i in range(count) if not pieces or _is_border(i, characters, owners, analysis.tags)]
+    stops = [*begins, count][1:]  # a text without visible characters has no units
+    of_units = [owners[i] for i in begins]
+    starts, ends = [characters[i][0] for i in begins], [characters[j - 1][1] for j in stops]
+    tags = [
+        analysis.tags[token] + _PLACES[start <= analysis.starts[token], end >= analysis.ends[token]]
+        for token, start, end in zip(of_units, starts, ends, strict=True)
+    ]
+    forms = ["".join(character for _, _, character in characters[i:j]) for i, j in zip(begins, stops, strict=True)]
+    return Units(Analysis(analysis.text, tuple(forms), tuple(tags), tuple(starts), tuple(ends)), of_units, of_units)
+
+
+# Whether a unit begins and whether it ends its token.
+_PLACES = {(True, True): "S", (True, False): "B", (False, True): "E", (False, False): "I"}
+
+
+def _owners(analysis: Analysis, characters: Sequence[tuple[int, int, str]]) -> list[int]:
+    """The first token that reaches beyond each character's start; where none covers it, that of the character before.
+
+    A token that overlaps the one before (았 in 갔) or has no length owns no character.
+    """
+    starts, ends = analysis.starts, analysis.ends
+    owners = []
     token, count, furthest = 0, len(analysis), ends[0]
-    for start, end, character in characters:
-        # The first token that reaches beyond this character's start; a character that no token covers stays with the one before.
+    for start, _, _ in characters:
         while furthest <= start and token + 1 < count and starts[token + 1] <= start:
             token += 1
             furthest = max(furthest, ends[token])
-        # A token that overlaps the one before (았 in 갔) or has no length owns no character.
-        forms.append(character)
-        begins, finishes = start <= starts[token], end >= ends[token]
-        places.append(f"{tags[token]}{'S' if begins and finishes else 'B' if begins else 'E' if finishes else 'I'}")
         owners.append(token)
-        spans.append((start, end))
-    symbols = Analysis(text, tuple(forms), tuple(places), tuple(s for s, _ in spans), tuple(e for _, e in spans))
-    return Units(symbols, owners, owners)
+    return owners
 
 
-def _pieces(syllables: Units, analysis: Analysis) -> Units:
-    symbols, owners = syllables.symbols, syllables.first
-    forms, tags = symbols.forms, analysis.tags
-    count = len(owners)
-    begins = [
-        i
-        for i in range(count)
-        if not i
-        or owners[i] != owners[i - 1]
-        or (tags[owners[i]].startswith(_NOMINAL) and (i + 1 == count or owners[i + 1] != owners[i]))
-        or not (forms[i].isalnum() and forms[i - 1].isalnum() and forms[i].isdigit() == forms[i - 1].isdigit())
-    ]
-    stops = [*begins, count][1:]  # a text without visible characters has no units
-    joined = Analysis(
-        analysis.text,
-        tuple("".join(forms[i:j]) for i, j in zip(begins, stops, strict=True)),
-        tuple(_place(symbols.tags[i], symbols.tags[j - 1]) for i, j in zip(begins, stops, strict=True)),
-        tuple(symbols.starts[i] for i in begins),
-        tuple(symbols.ends[j - 1] for j in stops),
-    )
-    of_pieces = [owners[i] for i in begins]
-    return Units(joined, of_pieces, of_pieces)
-
-
-def _place(first: str, last: str) -> str:
-    """The tag of a piece with its place in its token, out of those of its first and last character."""
-    begins, ends = first[-1] in "BS", last[-1] in "ES"
-    return first[:-1] + ("S" if begins and ends else "B" if begins else "E" if ends else "I")
+def _is_border(i: int, characters: Sequence[tuple[int, int, str]], owners: Sequence[int], tags: Sequence[str]) -> bool:
+    """Whether a piece begins at character i."""
+    token, character = owners[i], characters[i][2]
+    if i == 0 or token != owners[i - 1]:
+        return True
+    if tags[token].startswith(_NOMINAL) and (i + 1 == len(owners) or owners[i + 1] != token):
+        return True
+    before = characters[i - 1][2]
+    return not (character.isalnum() and before.isalnum() and character.isdigit() == before.isdigit())
 
 
 def _characters(text: str) -> list[tuple[int, int, str]]:
@@ -154,6 +147,7 @@ def _words(analysis: Analysis, words: Sequence[tuple[int, int]]) -> Units:
         first.append(begin)
         last.append(stop - 1)
         tags.append("+".join(analysis.tags[begin:stop]))
-    forms = tuple(clean(text[s:e]).text for s, e in words)
+    is_clean = clean(text).text is text
+    forms = tuple(text[s:e] if is_clean else clean(text[s:e]).text for s, e in words)
     symbols = Analysis(text, forms, tuple(tags), tuple(s for s, _ in words), tuple(e for _, e in words))
     return Units(symbols, first, last)

@@ -27,7 +27,7 @@ from record import row
 
 from korseq.building import build_model, fixed_vocabularies
 from korseq.config import Config, read_config
-from korseq.data.encoded import analyses_of, analyze
+from korseq.data.encoded import StoredAnalyses, analyze
 from korseq.data.readers import read
 from korseq.heads import tagger
 from korseq.labelled import labels_of, with_targets
@@ -45,7 +45,7 @@ def prepared(config: Config, file: str, count: int):
     rows = read(file, config.data, spans=True)
     rows = rows.select(range(min(count, len(rows))))
     labels = labels_of(config, rows, None)
-    analyses = list(analyses_of(rows["text"], analyze(rows, config.tokenizer)))
+    analyses = list(StoredAnalyses(rows["text"], analyze(rows, config.tokenizer)))
     units = units_in(config, analyses, None)
     vocabularies = vocabularies_of(config, analyses, units, fixed_vocabularies(config), {})
     encoded: Encoded = with_targets(encode_texts(config, vocabularies, analyses, units), config, rows, labels)
@@ -73,6 +73,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     arguments = parser.parse_args()
     config = read_config(arguments.config, arguments.set)
+    if arguments.rows < config.training.batch_size * (arguments.windows + 1) * arguments.steps:
+        parser.error(
+            "the first epoch, which alone is in random order for the naive side, must be long enough: more --rows"
+        )
     data, vocabularies, labels = prepared(config, arguments.train, arguments.rows)
     trainings = {kind: steps_of(kind, config, data, vocabularies, labels) for kind in ("korseq", "naive CRF", "naive")}
     speeds: dict[str, list[float]] = {kind: [] for kind in trainings}

@@ -29,7 +29,7 @@ import torch
 from accelerate import Accelerator
 from record import row
 
-from korseq.data.encoded import EncodedData, SequenceOptions, analyses_of, analyze, count_symbols, encode
+from korseq.data.encoded import EncodedData, SequenceOptions, StoredAnalyses, analyze, count_symbols, encode
 from korseq.data.readers import DataSettings, read
 from korseq.heads import Classifier
 from korseq.labels import LabelSet
@@ -71,10 +71,10 @@ def corpus(file: str, rows: int) -> tuple[EncodedData, np.ndarray]:
     """The encoded reviews, and the same padded to (rows, 30) for Keras."""
     dataset = read(file, DataSettings()).select(range(rows))
     analyzed = analyze(dataset, KiwiTokenizer())
-    counts = count_symbols(analyses_of(dataset["text"], analyzed), ["morpheme"])["morpheme"]
+    counts = count_symbols(StoredAnalyses(dataset["text"], analyzed), ["morpheme"])["morpheme"]
     vocabularies = {"morpheme": Vocabulary.build(counts, max_size=VOCABULARY)}
     targets = np.asarray([int(label) for label in dataset["label"]], dtype=np.int64)
-    data = encode(analyses_of(dataset["text"], analyzed), vocabularies, SequenceOptions(max_length=LENGTH), targets)
+    data = encode(StoredAnalyses(dataset["text"], analyzed), vocabularies, SequenceOptions(max_length=LENGTH), targets)
     place = data.offsets[:-1, None] + np.arange(LENGTH)
     real = np.arange(LENGTH) < data.lengths[:, None]
     padded = np.where(real, data.ids["morpheme"][np.minimum(place, len(data.ids["morpheme"]) - 1)], 0)

@@ -13,7 +13,7 @@ import pytest
 from korseq.data.encoded import (
     EncodedData,
     SequenceOptions,
-    analyses_of,
+    StoredAnalyses,
     analyze,
     cache_folder,
     count_symbols,
@@ -70,7 +70,7 @@ def test_stored_analyses_are_those_of_the_tokenizer() -> None:
     tokenizer = WhitespaceTokenizer()
     stored = analyze(rows_of(TEXTS), tokenizer)
     assert stored.column_names == ["forms", "tags", "starts", "ends"]
-    assert list(analyses_of(TEXTS, stored)) == list(tokenizer.stream(TEXTS))
+    assert list(StoredAnalyses(TEXTS, stored)) == list(tokenizer.stream(TEXTS))
 
 
 def test_equal_texts_are_never_tokenized_twice() -> None:
@@ -80,7 +80,7 @@ def test_equal_texts_are_never_tokenized_twice() -> None:
     found = analyze(rows_of(["z", *TEXTS]).select([1, 2, 3, 4]).remove_columns("label"), second)
     assert first.given == TEXTS
     assert second.given == []
-    assert list(analyses_of(TEXTS, found)) == analyses(TEXTS)
+    assert list(StoredAnalyses(TEXTS, found)) == analyses(TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_broken_run_leaves_no_half_cache_behind() -> None:
     with pytest.raises(RuntimeError, match="broken"):
         analyze(rows_of(TEXTS), Broken())
     again = Counting()
-    assert list(analyses_of(TEXTS, analyze(rows_of(TEXTS), again))) == analyses(TEXTS)
+    assert list(StoredAnalyses(TEXTS, analyze(rows_of(TEXTS), again))) == analyses(TEXTS)
     assert again.given == TEXTS
 
 
