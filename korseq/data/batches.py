@@ -99,15 +99,17 @@ def training_order(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch
 
 
 def prediction_batches(data: EncodedData, tokens: int) -> Iterator[Batch]:
-    """Every sequence once, from the shortest to the longest, as many to a batch as make about `tokens` padded tokens."""
-    order = np.argsort(data.lengths, kind="stable")
-    lengths = data.lengths[order]
+    """Every sequence once, from the shortest to the longest, as many to a batch as make about `tokens` padded tokens, or units
+    if these are more."""
+    units = data.lengths if data.units is None else data.units.symbols.lengths
+    order = np.lexsort((units, data.lengths))
+    widths = np.maximum(data.lengths, units)[order]
     start = 0
     while start < len(order):
-        # The longest of the batch is its last, so its size is found by growing it until size * longest exceeds the budget.
-        # Its first is the shortest, which bounds the size: looking further would take quadratic time.
-        candidates = lengths[start : start + tokens // int(lengths[start])]
-        padded = candidates * np.arange(1, len(candidates) + 1)
+        # A batch grows until its size times its greatest width exceeds the budget. Its first width bounds the size: looking
+        # further would take quadratic time.
+        widest = np.maximum.accumulate(widths[start : start + max(1, tokens // int(widths[start]))])
+        padded = widest * np.arange(1, len(widest) + 1)
         size = max(1, int(np.searchsorted(padded, tokens, side="right")))
         yield collate(data, order[start : start + size])
         start += size

@@ -10,7 +10,7 @@ from helpers import unhurried
 from hypothesis import given
 from hypothesis import strategies as st
 
-from korseq.data.batches import collate
+from korseq.data.batches import collate, prediction_batches
 from korseq.data.encoded import SequenceOptions
 from korseq.data.tagged import encode_units, in_units, windows
 from korseq.spans import LabeledSpan
@@ -122,3 +122,13 @@ def test_the_morphemes_of_a_contraction_share_their_span() -> None:
         [LabeledSpan(0, 2, "A"), LabeledSpan(2, 3, "B")],
         2,
     )
+
+
+def test_a_short_text_with_many_units_widens_no_large_batch() -> None:
+    analyses = [analysis_of([2] * 8) for _ in range(50)] + [analysis_of([90, *[1] * 7])]
+    units = [units_of(analysis, "syllable") for analysis in analyses]
+    data = encode_units(analyses, units, VOCABULARY, UNITS, SequenceOptions())
+    batches = list(prediction_batches(data, 1000))
+    assert sorted(i for batch in batches for i in batch.indices) == list(range(51))
+    assert all(batch.units is not None and batch.units.mask.numel() <= 1000 for batch in batches)
+    assert len(batches) == 2
