@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("train")
     parser.add_argument("test")
     parser.add_argument("--spacy", required=True, help="interpreter that has spaCy")
+    parser.add_argument("--max-steps", type=int, default=20_000, help="of spaCy's training; the default is spaCy's own")
     arguments = parser.parse_args()
     whole = read(arguments.train, DataSettings(), spans=True)
     rows = list(zip(whole["text"], whole["label"], strict=True))
@@ -51,7 +52,8 @@ def main() -> None:
         for name, examples in parts.items():
             write(Path(folder) / f"{name}.jsonl", examples)
         peer = Path(__file__).parent / "peers" / "spacy_ner.py"
-        output = subprocess.run([arguments.spacy, str(peer), folder], stdout=subprocess.PIPE, check=True).stdout
+        command = [arguments.spacy, str(peer), folder, str(arguments.max_steps)]
+        output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     spacy = json.loads(output)
     answers = [
         Entities(text, tuple(Entity("", label, s, e, 1.0, "") for s, e, label in spans))

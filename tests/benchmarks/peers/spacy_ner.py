@@ -1,6 +1,6 @@
 """spaCy's own named-entity recogniser, trained on tokenized examples; run by `ner_peer.py` with another interpreter.
 
-    python spacy_ner.py FOLDER
+    python spacy_ner.py FOLDER MAX_STEPS
 
 The folder has `train.jsonl`, `dev.jsonl` and `test.jsonl`: `{"text", "tokens": [[start, end], …], "entities": [[start, end,
 label], …]}`. Trained with the configuration that `spacy init config -l xx -p ner` writes and `spacy train`, as its
@@ -19,7 +19,7 @@ import spacy
 from spacy.tokens import Doc, DocBin
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, max_steps: str) -> None:
     nlp = spacy.blank("xx")
     for part in ("train", "dev", "test"):
         DocBin(docs=[document(nlp, line) for line in lines(folder / f"{part}.jsonl")]).to_disk(folder / f"{part}.spacy")
@@ -30,7 +30,14 @@ def main(folder: Path) -> None:
         stdout=sys.stderr,
     )
     began = time.perf_counter()
-    paths = ["--paths.train", str(folder / "train.spacy"), "--paths.dev", str(folder / "dev.spacy")]
+    paths = [
+        "--paths.train",
+        str(folder / "train.spacy"),
+        "--paths.dev",
+        str(folder / "dev.spacy"),
+        "--training.max_steps",
+        max_steps,
+    ]
     subprocess.run(
         [*run, "train", str(folder / "config.cfg"), "--output", str(folder / "model"), *paths],
         check=True,
@@ -75,4 +82,4 @@ def document(nlp: spacy.Language, line: dict) -> Doc:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])
