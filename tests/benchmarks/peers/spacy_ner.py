@@ -30,16 +30,17 @@ def main(folder: Path, max_steps: str) -> None:
         stdout=sys.stderr,
     )
     began = time.perf_counter()
-    paths = [
-        "--paths.train",
-        str(folder / "train.spacy"),
-        "--paths.dev",
-        str(folder / "dev.spacy"),
-        "--training.max_steps",
-        max_steps,
-    ]
+    options = {
+        "--paths.train": str(folder / "train.spacy"),
+        "--paths.dev": str(folder / "dev.spacy"),
+        "--training.max_steps": max_steps,
+        # Otherwise spaCy cuts the texts into words again with its own tokenizer, and knows no morphemes.
+        "--corpora.train.gold_preproc": "true",
+        "--corpora.dev.gold_preproc": "true",
+    }
+    changes = [argument for option in options.items() for argument in option]
     subprocess.run(
-        [*run, "train", str(folder / "config.cfg"), "--output", str(folder / "model"), *paths],
+        [*run, "train", str(folder / "config.cfg"), "--output", str(folder / "model"), *changes],
         check=True,
         stdout=sys.stderr,
     )
