@@ -1,7 +1,7 @@
-"""Dropout (Srivastava et al. 2014) with random numbers that cost a quarter of torch's on a CPU.
+"""Dropout (Srivastava et al. 2014) with random numbers that cost a third of torch's on a CPU.
 
-There, drawing them took a fifth of the time of training a tagger: torch draws 53 random bits for every element. Sixteen are
-enough to decide whether it stays.
+Drawing them took a fifth of the time of training a tagger: torch draws a random number for every element. Sixteen bits are
+enough to decide whether it stays, so that one number of 64 serves four.
 """
 
 from __future__ import annotations

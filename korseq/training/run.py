@@ -39,8 +39,11 @@ class Outcome:
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one of several that writes; accelerate and torchrun number them."""
-    return int(os.environ.get("RANK", "0")) == 0
+    """Whether this process is the one of several that writes: as accelerate sees it, but known before training begins.
+
+    Launchers set LOCAL_RANK; without it a RANK is something else's, and this is the only process.
+    """
+    return "LOCAL_RANK" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 
 def run(

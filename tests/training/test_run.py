@@ -27,7 +27,7 @@ from korseq.training import Outcome, Scores, Training, reports
 from korseq.training.checkpoint import FILE
 from korseq.training.loop import Step
 from korseq.training.reports import METRICS_FILE, MetricsFile
-from korseq.training.run import run
+from korseq.training.run import is_main_process, run
 
 DATA = synthetic_data([3, 5, 2, 4, 1] * 4, parts=True)  # 20 sequences
 # 7 steps an epoch, 21 in all; the last batch of an epoch is smaller.
@@ -316,3 +316,22 @@ def test_a_run_in_another_thread_trains_and_leaves_signals_alone() -> None:
     thread.join(timeout=60)
     assert [outcome.steps for outcome in outcomes] == [TOTAL]
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, True),
+        ({"RANK": "3"}, True),
+        ({"LOCAL_RANK": "0", "RANK": "0"}, True),
+        ({"LOCAL_RANK": "0", "RANK": "2"}, False),
+    ],
+)
+def test_one_process_of_a_launch_writes(
+    environment: dict[str, str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_main_process() == expected
