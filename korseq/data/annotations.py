@@ -1,28 +1,28 @@
 """Annotated texts: a text and labelled spans of its characters, whether entities or one for every given token.
 
-A format is a function from a path and options to rows with the cells `text` and `label`, a sorted list of spans. To add
+A format is a function from a file and options to rows with the cells `text` and `label`, a sorted list of spans. To add
 one: its function here, its line in `ANNOTATED`, and a writer in `korseq.data.writers`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
+from korseq.data.columns import TEXT_NAMES, find_column
 from korseq.data.conll import UPOS, XPOS, ExampleError, read_columns, read_words
+from korseq.data.files import File
 from korseq.data.formats import FORMATS, Row, without_surrogates
-from korseq.errors import ConfigError, DataError, did_you_mean
+from korseq.errors import ConfigError
 from korseq.spans import LabeledSpan
 
-# Keys under which JSON lines keep texts and spans, in the order in which they are looked for.
-TEXT_KEYS = ("text", "sentence", "document", "content", "form", "텍스트", "본문", "문장", "내용")
-SPAN_KEYS = ("entities", "spans", "labels", "label", "ents", "ne", "NE", "개체명")
+# Names under which corpora keep spans, in the order in which they are looked for.
+SPAN_NAMES = ("entities", "spans", "labels", "label", "ents", "ne", "NE", "개체명")
 # Of a span that is an object: where it begins and ends, its label, and the characters it has.
-_SPAN_NAMES = (("start", "begin"), ("end",), ("label", "type", "tag"), ("text", "form"))
+_SPAN_KEYS = (("start", "begin"), ("end",), ("label", "type", "tag"), ("text", "form"))
 
 COLUMN_SUFFIXES = (".tsv", ".txt", ".conll", ".bio", ".iob")
 TAG_COLUMNS = {"upos": UPOS, "xpos": XPOS}
@@ -36,13 +36,11 @@ class AnnotationOptions:
         tag: "upos" or "xpos" of CoNLL-U, None for upos; of other columns the number of the one with the tags, counted from
             1, None for the last.
         text, label: Keys in JSON lines; None to look for the usual ones.
-        encoding: Of the file.
     """
 
     tag: str | None = None
     text: str | None = None
     label: str | None = None
-    encoding: str = "utf-8"
 
 
 def span_problem(text: str, spans: Iterable[LabeledSpan]) -> str | None:
@@ -103,7 +101,7 @@ def as_spans(text: str, items: Any) -> list[LabeledSpan]:
 def _given(item: Any) -> tuple[LabeledSpan, Any]:
     """A span, not checked, and the characters that it says it has, if any."""
     if isinstance(item, Mapping):
-        start, end, label, characters = (_first(item, keys) for keys in _SPAN_NAMES)
+        start, end, label, characters = (_first(item, keys) for keys in _SPAN_KEYS)
         return LabeledSpan(start, end, label), characters
     if isinstance(item, list | tuple) and len(item) == 3:
         return LabeledSpan(*item), None
@@ -117,10 +115,13 @@ def _first(item: Mapping[str, Any], keys: Iterable[str]) -> Any:
 # Readers ------------------------------------------------------------------------------------------------------------
 
 
-def _json_lines(path: Path, options: AnnotationOptions) -> Iterator[Row]:
-    columns, rows = FORMATS[".jsonl"](path, options.encoding)
-    text = _key(path, columns, options.text, TEXT_KEYS, "text")
-    label = _key(path, columns, options.label, SPAN_KEYS, "label")
+def _json_lines(file: File, options: AnnotationOptions) -> Iterator[Row]:
+    columns, rows = FORMATS[".jsonl"](file)
+    if not columns:  # each row has its own problem
+        yield from (Row(row.number, {}, row.problem or "is an object without keys") for row in rows)
+        return
+    text = find_column(file.name, columns, options.text, TEXT_NAMES, "text")
+    label = find_column(file.name, columns, options.label, SPAN_NAMES, "label")
     for row in rows:
         content = row.cells.get(text)
         if row.problem or not isinstance(content, str):
@@ -133,28 +134,19 @@ def _json_lines(path: Path, options: AnnotationOptions) -> Iterator[Row]:
             yield Row(row.number, {}, f"in '{label}': {error}")
 
 
-def _key(path: Path, found: Sequence[str], chosen: str | None, usual: Sequence[str], role: str) -> str:
-    if chosen is not None and found and chosen not in found:
-        raise DataError(f"there is no key '{chosen}'{did_you_mean(chosen, found)} (set data.{role})", str(path))
-    key = chosen or next((key for key in usual if key in found), None)
-    if key is None and found:
-        raise DataError(f"no {role} key found among: {', '.join(found)}. Name it with data.{role}", str(path))
-    return key or usual[0]  # where not one row has keys, each has its own problem
-
-
-def _columns(path: Path, options: AnnotationOptions) -> Iterator[Row]:
+def _columns(file: File, options: AnnotationOptions) -> Iterator[Row]:
     if options.tag is not None and not re.fullmatch("[2-9]|[1-9][0-9]{1,3}", options.tag):
         raise ConfigError(
-            f"data.tag = '{options.tag}': for {path} it is the number of the column with the tags, 2 or more"
+            f"data.tag = '{options.tag}': for {file} it is the number of the column with the tags, 2 or more"
         )
-    return _checked(read_columns(path, options.encoding, None if options.tag is None else int(options.tag)))
+    return _checked(read_columns(file, None if options.tag is None else int(options.tag)))
 
 
-def _words(path: Path, options: AnnotationOptions) -> Iterator[Row]:
+def _words(file: File, options: AnnotationOptions) -> Iterator[Row]:
     column = TAG_COLUMNS.get(options.tag or "upos")
     if column is None:
-        raise ConfigError(f"data.tag = '{options.tag}': for {path} it is 'upos' or 'xpos'")
-    return _checked(read_words(path, options.encoding, column))
+        raise ConfigError(f"data.tag = '{options.tag}': for {file} it is 'upos' or 'xpos'")
+    return _checked(read_words(file, column))
 
 
 def _checked(rows: Iterator[Row]) -> Iterator[Row]:
@@ -163,7 +155,7 @@ def _checked(rows: Iterator[Row]) -> Iterator[Row]:
         yield Row(row.number, {}, problem) if problem else row
 
 
-ANNOTATED: dict[str, Callable[[Path, AnnotationOptions], Iterator[Row]]] = {
+ANNOTATED: dict[str, Callable[[File, AnnotationOptions], Iterator[Row]]] = {
     ".jsonl": _json_lines,
     **dict.fromkeys(COLUMN_SUFFIXES, _columns),
     ".conllu": _words,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
+from korseq.data.files import File
 from korseq.data.formats import Row, decoded_lines
 from korseq.spans import LabeledSpan, from_tags
 
@@ -47,19 +47,19 @@ class Token(NamedTuple):
     misc: str
 
 
-def read_columns(path: Path, encoding: str, column: int | None) -> Iterator[Row]:
+def read_columns(file: File, column: int | None) -> Iterator[Row]:
     """Tokens, or characters as KLUE has them, with BIO, IOB1 or BIOES tags in a column (counted from 1; None: the last).
 
     Rows have the number of the first line of the sentence or its comments, and the cells `text` and `label`, its spans.
     """
-    if _has_characters(path, encoding):
-        return _rows(_blocks(path, encoding, spaces_count=True), _from_characters)
-    return _rows(_blocks(path, encoding), partial(_from_columns, column=column))
+    if _has_characters(file):
+        return _rows(_blocks(file, spaces_count=True), _from_characters)
+    return _rows(_blocks(file), partial(_from_columns, column=column))
 
 
-def read_words(path: Path, encoding: str, column: int) -> Iterator[Row]:
+def read_words(file: File, column: int) -> Iterator[Row]:
     """CoNLL-U: rows as of `read_columns`, with a span for every token that has a tag in the column `UPOS` or `XPOS`."""
-    return _rows(_blocks(path, encoding), partial(_from_words, column=column))
+    return _rows(_blocks(file), partial(_from_words, column=column))
 
 
 def _rows(blocks: Iterator[_Lines], parse: Callable[[_Lines], _Example | None]) -> Iterator[Row]:
@@ -73,10 +73,10 @@ def _rows(blocks: Iterator[_Lines], parse: Callable[[_Lines], _Example | None]) 
                 yield Row(lines[0][0], {"text": example[0], "label": example[1]})
 
 
-def _blocks(path: Path, encoding: str, spaces_count: bool = False) -> Iterator[_Lines]:
+def _blocks(file: File, spaces_count: bool = False) -> Iterator[_Lines]:
     """Numbered lines without their ends, as far as the next blank one; if `spaces_count`, that has not even spaces."""
     block: _Lines = []
-    for number, line in enumerate(decoded_lines(path, encoding), start=1):
+    for number, line in enumerate(decoded_lines(file), start=1):
         content = line.removesuffix("\n").removesuffix("\r")
         if content if spaces_count else content.strip():
             block.append((number, content))
@@ -87,9 +87,9 @@ def _blocks(path: Path, encoding: str, spaces_count: bool = False) -> Iterator[_
         yield block
 
 
-def _has_characters(path: Path, encoding: str) -> bool:
+def _has_characters(file: File) -> bool:
     """Whether a file has a character a line: its header says so, or a space stands where a token would."""
-    for line in decoded_lines(path, encoding):
+    for line in decoded_lines(file):
         if line.startswith("##"):
             if line.rstrip() == KLUE_HEADER:
                 return True

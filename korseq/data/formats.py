@@ -1,19 +1,22 @@
-"""File formats: CSV (RFC 4180 quoting), TSV (no quoting: a quotation mark is a character like any other), JSON lines, Parquet.
+"""File formats: CSV (RFC 4180 quoting), TSV (no quoting: a quotation mark is a character like any other), JSON lines, Parquet,
+Arrow.
 
-A format is a function from a path and an encoding to the columns and the rows. To add one: its function here, and its
-line in `FORMATS`.
+A format is a function from a file to the columns and the rows, read as they are asked for. To add one: its function here,
+and its line in `FORMATS`.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from itertools import chain, islice
 from typing import Any, NamedTuple, TypeAlias
 
+from korseq.data.files import READ_ERRORS, File
 from korseq.errors import DataError
 
 
@@ -24,6 +27,11 @@ class Row(NamedTuple):
     cells: Mapping[str, Any]
     problem: str | None = None
 
+
+# Rows of a source without a header that tell which columns it has.
+_PEEKED = 10_000
+# Rows that are made of a table at a time.
+_BATCH = 1024
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -38,23 +46,40 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row.cells))
 
 
-def decoded_lines(path: Path, encoding: str) -> Iterator[str]:
-    """Lines ended by LF or CRLF only (str.splitlines also breaks at U+2028, NEL …), ends kept; the BOM is dropped."""
+def peeked(rows: Iterator[Row]) -> tuple[list[str], Iterator[Row]]:
+    """The columns that any of the first rows has, and all rows. A row further on may have others, which count as unknown."""
+    first = list(islice(rows, _PEEKED))
+    return columns_of(first), chain(first, rows)
+
+
+def decoded_lines(file: File) -> Iterator[str]:
+    """Lines ended by LF or CRLF only (str.splitlines also breaks at U+2028, NEL …), ends kept; the BOM is dropped.
+
+    Raises:
+        DataError: If the file cannot be read, or not to its end.
+    """
+    number = 0
+    encoding = file.encoding
     try:
         if codecs.lookup(encoding).name == "utf-8":
             encoding = "utf-8-sig"
-        with path.open(encoding=encoding, newline="\n") as file:
-            yield from file
+        with io.TextIOWrapper(file.open(), encoding, file.errors, newline="\n") as lines:
+            for number, line in enumerate(lines, start=1):  # noqa: B007
+                yield line
     except UnicodeError:
-        raise _undecodable(path, encoding) from None
-    except (OSError, LookupError) as error:
-        raise DataError(f"cannot be read: {error}", str(path)) from error
+        raise _undecodable(file, encoding) from None
+    except LookupError as error:
+        raise DataError(f"cannot be read: {error}", file.name) from error
+    except READ_ERRORS as error:
+        row = number + 1 if number else None
+        raise DataError(f"cannot be read{' from here on' if row else ''}: {error}", file.name, row) from error
 
 
-def _undecodable(path: Path, encoding: str) -> DataError:
+def _undecodable(file: File, encoding: str) -> DataError:
     """What is wrong with a file that is not in an encoding; decoded in one piece, so that the row is exact."""
-    content = path.read_bytes()
-    name = encoding.removesuffix("-sig")
+    with file.open() as opened:
+        content = opened.read()
+    path, name = file.name, encoding.removesuffix("-sig")
     try:
         content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -64,10 +89,10 @@ def _undecodable(path: Path, encoding: str) -> DataError:
             f'it looks like {found}: set data.encoding = "{found}"' if found else "set data.encoding, or mend the file"
         )
         problem = f"is not {name} (byte 0x{content[error.start]:02x}); {remedy}"
-        return DataError(problem, str(path), before.count("\n") + 1)
+        return DataError(problem, path, before.count("\n") + 1)
     except UnicodeError as error:  # a codec's own: UTF-16 without a byte order mark
-        return DataError(f"is not {name} ({error}); set data.encoding", str(path))
-    return DataError(f"is not {name}; set data.encoding", str(path))
+        return DataError(f"is not {name} ({error}); set data.encoding", path)
+    return DataError(f"is not {name}; set data.encoding", path)
 
 
 _HANGUL = re.compile("[가-힣]")
@@ -89,13 +114,13 @@ def _guess_encoding(content: bytes, before: str) -> str | None:
 _Cells: TypeAlias = Iterator[tuple[int, list[str]]]
 
 
-def _table(path: Path, cells: _Cells) -> tuple[list[str], Iterator[Row]]:
+def _table(file: File, cells: _Cells) -> tuple[list[str], Iterator[Row]]:
     """Columns and rows of a file whose first line names the columns."""
     first, header = next(((number, [c.strip() for c in names]) for number, names in cells if names), (1, []))
     if not header:
-        raise DataError("the file is empty; the first line must name the columns", str(path))
+        raise DataError("the file is empty; the first line must name the columns", file.name)
     if len(set(header)) != len(header):
-        raise DataError(f"a column name stands twice in the header: {', '.join(header)}", str(path), first)
+        raise DataError(f"a column name stands twice in the header: {', '.join(header)}", file.name, first)
 
     def rows() -> Iterator[Row]:
         for number, values in cells:
@@ -107,10 +132,10 @@ def _table(path: Path, cells: _Cells) -> tuple[list[str], Iterator[Row]]:
     return header, rows()
 
 
-def _csv(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
+def _csv(file: File) -> tuple[list[str], Iterator[Row]]:
     def cells() -> _Cells:
         csv.field_size_limit(1 << 30)  # the default of 128 KiB refuses long documents
-        reader = csv.reader(decoded_lines(path, encoding), strict=True)
+        reader = csv.reader(decoded_lines(file), strict=True)
         number = 1
         try:
             for values in reader:
@@ -122,23 +147,23 @@ def _csv(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
                 if "new-line character" in str(error)
                 else f"{error}. Is a quotation mark not closed, or not doubled?"
             )
-            raise DataError(f"cannot be read from here on: {problem}", str(path), number) from error
+            raise DataError(f"cannot be read from here on: {problem}", file.name, number) from error
 
-    return _table(path, cells())
+    return _table(file, cells())
 
 
-def _tsv(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
+def _tsv(file: File) -> tuple[list[str], Iterator[Row]]:
     def cells() -> _Cells:
-        for number, line in enumerate(decoded_lines(path, encoding), start=1):
+        for number, line in enumerate(decoded_lines(file), start=1):
             content = line.removesuffix("\n").removesuffix("\r")
             yield number, content.split("\t") if content else []
 
-    return _table(path, cells())
+    return _table(file, cells())
 
 
-def _json_lines(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
+def _json_lines(file: File) -> tuple[list[str], Iterator[Row]]:
     def rows() -> Iterator[Row]:
-        for number, line in enumerate(decoded_lines(path, encoding), start=1):
+        for number, line in enumerate(decoded_lines(file), start=1):
             if not line.strip():
                 continue
             try:
@@ -148,33 +173,56 @@ def _json_lines(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
                 continue
             yield Row(number, cells) if isinstance(cells, dict) else Row(number, {}, "is not a JSON object")
 
-    found = list(rows())
-    return columns_of(found), iter(found)
+    return peeked(rows())
 
 
-def _parquet(path: Path, encoding: str) -> tuple[list[str], Iterator[Row]]:
+def _parquet(file: File) -> tuple[list[str], Iterator[Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"is no readable Parquet file: {error}", str(path)) from error
-
-    def rows() -> Iterator[Row]:
-        number = 0
-        for batch in file.iter_batches():
-            for cells in batch.to_pylist():
-                number += 1
-                yield Row(number, cells)
-
-    return list(file.schema_arrow.names), rows()
+        table = pq.ParquetFile(file.open())
+    except (pa.ArrowInvalid, *READ_ERRORS) as error:
+        raise DataError(f"is no readable Parquet file: {error}", file.name) from error
+    return list(table.schema_arrow.names), _of_batches(file, table.iter_batches(_BATCH))
 
 
-FORMATS: dict[str, Callable[[Path, str], tuple[list[str], Iterator[Row]]]] = {
+def _arrow(file: File) -> tuple[list[str], Iterator[Row]]:
+    """As a stream, which is what `datasets` writes, or as a file."""
+    import pyarrow as pa
+
+    try:
+        try:
+            batches = pa.ipc.open_stream(file.open())
+        except pa.ArrowInvalid:
+            reader = pa.ipc.open_file(file.open())
+            return list(reader.schema.names), _of_batches(
+                file, (reader.get_batch(i) for i in range(reader.num_record_batches))
+            )
+    except (pa.ArrowInvalid, *READ_ERRORS) as error:
+        raise DataError(f"is no readable Arrow file: {error}", file.name) from error
+    return list(batches.schema.names), _of_batches(file, batches)
+
+
+def _of_batches(file: File, batches: Iterable[Any]) -> Iterator[Row]:
+    import pyarrow as pa
+
+    number = 0
+    try:
+        for batch in batches:
+            for part in range(0, len(batch), _BATCH):
+                for cells in batch.slice(part, _BATCH).to_pylist():
+                    number += 1
+                    yield Row(number, cells)
+    except (pa.ArrowException, *READ_ERRORS) as error:
+        raise DataError(f"cannot be read from here on: {error}", file.name, number + 1) from error
+
+
+FORMATS: dict[str, Callable[[File], tuple[list[str], Iterator[Row]]]] = {
     ".csv": _csv,
     ".tsv": _tsv,
     ".txt": _tsv,
     ".jsonl": _json_lines,
     ".parquet": _parquet,
+    ".arrow": _arrow,
 }

@@ -5,59 +5,26 @@ Sources are files (see `korseq.data.formats`), in-memory rows, `Dataset` objects
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from korseq.data.annotations import ANNOTATED, SPAN_KEYS, AnnotationOptions, as_spans
+from korseq.data.annotations import ANNOTATED, SPAN_NAMES, AnnotationOptions, as_spans
+from korseq.data.columns import LABEL_NAMES, TEXT_NAMES, find_column
+from korseq.data.files import File, is_remote
 from korseq.data.formats import FORMATS, Row, columns_of, without_surrogates
-from korseq.errors import DataError, did_you_mean
+from korseq.data.hub import HUB_NAME, dataset_rows, from_hub, split_of
+from korseq.errors import DataError
 from korseq.registry import settings
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Source: TypeAlias = "str | Path | Dataset | Iterable[Any]"
-
-# Names under which corpora keep their texts and labels, in the order in which they are looked for.
-TEXT_NAMES = (
-    "text",
-    "document",
-    "comments",
-    "comment",
-    "sentence",
-    "review",
-    "content",
-    "title",
-    "tokens",
-    "텍스트",
-    "본문",
-    "문장",
-    "리뷰",
-    "내용",
-    "댓글",
-)
-LABEL_NAMES = (
-    "label",
-    "labels",
-    "class",
-    "category",
-    "sentiment",
-    "rating",
-    "score",
-    "target",
-    "레이블",
-    "라벨",
-    "감성",
-    "감정",
-    "분류",
-    "평점",
-    "점수",
-)
 
 
 @settings
@@ -110,14 +77,17 @@ def read(
     Raises:
         DataError: Naming the source, the row and the remedy.
     """
-    annotated = spans and _is_annotated(source)  # by its reader, which finds text and spans under their usual names
-    name, columns, rows = _annotated(source, options) if annotated else _open(source, options, split)
+    if spans and isinstance(source, str | Path) and _is_annotated(source):
+        name, columns, rows = _annotated(source, options)
+        options = replace(options, text=None, label=None)  # which its reader has found, and calls by their usual names
+    else:
+        name, columns, rows = _open(source, options, split)
     first = next(rows, None)
     if first is None:
         raise DataError("there are no rows", name)
     if not columns:  # not one row has cells
         raise DataError(_describe([first, *rows]), name, first.number)
-    text, label = _roles(name, columns, DataSettings() if annotated else options, spans, labelled)
+    text, label = _roles(name, columns, options, spans, labelled)
     problems: list[Row] = []
     kept: dict[str, list[Any]] = {"text": [], "row": []} | ({"label": []} if labelled else {})
     for row in _with(first, rows):
@@ -179,24 +149,9 @@ def _roles(
     source: str, columns: Sequence[str], options: DataSettings, spans: bool, labelled: bool
 ) -> tuple[str, str | None]:
     """The columns with the texts and, if they are wanted, the labels."""
-    text = _column(source, columns, options.text, TEXT_NAMES, "text")
-    usual = SPAN_KEYS if spans else LABEL_NAMES
-    return text, _column(source, columns, options.label, usual, "label") if labelled else None
-
-
-def _column(source: str, columns: Sequence[str], chosen: str | None, usual: Sequence[str], role: str) -> str:
-    if chosen is not None:
-        if chosen in columns:
-            return chosen
-        raise DataError(f"there is no column '{chosen}'{did_you_mean(chosen, columns)} (set data.{role})", source)
-    by_lower = {c.lower(): c for c in reversed(columns)}
-    for name in usual:
-        if name in by_lower:
-            return by_lower[name]
-    raise DataError(
-        f"no {role} column found among: {', '.join(columns)}. Name it with data.{role} (--set data.{role}=COLUMN)",
-        source,
-    )
+    text = find_column(source, columns, options.text, TEXT_NAMES, "text")
+    usual = SPAN_NAMES if spans else LABEL_NAMES
+    return text, find_column(source, columns, options.label, usual, "label") if labelled else None
 
 
 def _problem(row: Row, text: str, label: str | None) -> str | None:
@@ -241,17 +196,15 @@ def _spans(text: str, value: Any) -> list[dict[str, Any]]:
     return [span._asdict() for span in as_spans(text, value)]
 
 
-def _is_annotated(source: Source) -> bool:
-    return isinstance(source, str | Path) and Path(source).suffix.lower() in ANNOTATED and _is_file(Path(source))
+def _is_annotated(source: str | Path) -> bool:
+    return File(source).suffix in ANNOTATED and _is_file(source)
 
 
-def _annotated(source: Source, options: DataSettings) -> tuple[str, list[str], Iterator[Row]]:
+def _annotated(source: str | Path, options: DataSettings) -> tuple[str, list[str], Iterator[Row]]:
     """Name, columns and rows of a file of annotated texts."""
-    path = Path(str(source))
-    choice = AnnotationOptions(
-        None if options.tag is None else str(options.tag), options.text, options.label, options.encoding
-    )
-    return str(source), ["text", "label"], ANNOTATED[path.suffix.lower()](path, choice)
+    file = File(source, options.encoding)
+    choice = AnnotationOptions(None if options.tag is None else str(options.tag), options.text, options.label)
+    return file.name, ["text", "label"], ANNOTATED[file.suffix](file, choice)
 
 
 # Sources ------------------------------------------------------------------------------------------------------------
@@ -260,77 +213,36 @@ def _annotated(source: Source, options: DataSettings) -> tuple[str, list[str], I
 def _open(source: Source, options: DataSettings, split: str) -> tuple[str, list[str], Iterator[Row]]:
     """Name of the source, its columns (none if no row has any), and its rows."""
     if isinstance(source, str | Path):
-        path = Path(source)
-        if _is_file(path):
-            reader = FORMATS.get(path.suffix.lower())
+        file = File(source, options.encoding)
+        if _is_file(source):
+            reader = FORMATS.get(file.suffix)
             if reader is None:
-                raise DataError(f"no reader for '{path.suffix}' files; there are: {', '.join(FORMATS)}", str(source))
-            columns, rows = reader(path, options.encoding)
-            return str(source), columns, rows
-        if isinstance(source, Path) or path.suffix.lower() in {*FORMATS, *ANNOTATED} or not _HUB_NAME.fullmatch(source):
-            raise DataError("there is no such file", str(source)[:200])
-        if path.is_dir():
+                raise DataError(f"no reader for '{file.suffix}' files; there are: {', '.join(FORMATS)}", file.name)
+            columns, rows = reader(file)
+            return file.name, columns, rows
+        if isinstance(source, Path) or file.suffix in {*FORMATS, *ANNOTATED} or not HUB_NAME.fullmatch(source):
+            raise DataError("there is no such file", file.name[:200])
+        if Path(source).is_dir():
             raise DataError("is a folder; name a file in it", source)
-        dataset = _from_hub(source, options.subset, split)
-        return f"{source}[{split}]", dataset.column_names, _dataset_rows(dataset)
+        dataset = from_hub(source, options.subset, split)
+        return f"{source}[{split}]", dataset.column_names, dataset_rows(dataset)
     if hasattr(source, "column_names"):
-        dataset = _split_of(source, "the given datasets", split) if isinstance(source, Mapping) else source
+        dataset = split_of(source, "the given datasets", split) if isinstance(source, Mapping) else source
         name = f"{getattr(dataset, 'builder_name', None) or 'dataset'}[{split}]"
         if dataset.column_names:
-            return name, dataset.column_names, _dataset_rows(dataset)
-        found = list(_dataset_rows(dataset))  # a streamed dataset may learn its columns only from its rows
+            return name, dataset.column_names, dataset_rows(dataset)
+        found = list(dataset_rows(dataset))  # a streamed dataset may learn its columns only from its rows
         return name, columns_of(found), iter(found)
     found = list(_memory_rows(source))
     return "the given list", columns_of(found), iter(found)
 
 
-# A dataset's name on the hub, with or without its owner's.
-_HUB_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
-
-
-def _is_file(path: Path) -> bool:
+def _is_file(source: str | Path) -> bool:
+    """Whether it is a file, or a URL, which nobody asks before it is read."""
     try:
-        return path.is_file()
+        return is_remote(str(source)) or Path(source).is_file()
     except OSError:  # too long to be a path
         return False
-
-
-def _from_hub(name: str, subset: str | None, split: str) -> Dataset:
-    import datasets
-
-    try:
-        try:
-            splits = datasets.load_dataset(name, subset)
-        except RuntimeError as error:
-            if "script" not in str(error):
-                raise
-            # Datasets that are loaded by a script (e9t/nsmc) run no code any more; the hub keeps their data as Parquet.
-            splits = datasets.load_dataset(name, subset, revision="refs/convert/parquet")
-    except Exception as error:  # the hub client raises many kinds: network, name, subset, permission
-        raise DataError(
-            f"neither a file, nor could it be loaded from the Hugging Face hub ({type(error).__name__}: {error}). "
-            "Check the path or the name; a dataset with several configurations needs data.subset",
-            name,
-        ) from error
-    return _split_of(splits, name, split)
-
-
-def _split_of(splits: Mapping[str, Dataset], name: str, split: str) -> Dataset:
-    wanted = {"dev": ("validation", "dev", "valid"), "test": ("test",)}.get(split, ("train",))
-    for candidate in wanted:
-        if candidate in splits:
-            return splits[candidate]
-    raise DataError(f"has no split {' or '.join(wanted)}; it has: {', '.join(splits)}", name)
-
-
-def _dataset_rows(dataset: Dataset) -> Iterator[Row]:
-    """Rows of a `Dataset`; class indices become their names, and -1, which stands for a class not told, None."""
-    names = {c: f.names for c, f in (dataset.features or {}).items() if hasattr(f, "names") and hasattr(f, "int2str")}
-    for number, cells in enumerate(dataset, start=1):
-        for column, of_class in names.items():
-            index = cells[column]
-            cells[column] = of_class[index] if index is not None and index >= 0 else None
-        yield Row(number, cells)
 
 
 def _memory_rows(items: Iterable[Any]) -> Iterator[Row]:

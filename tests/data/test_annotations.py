@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from korseq.data.annotations import ANNOTATED, AnnotationOptions, as_spans, span_problem
+from korseq.data.files import File
 from korseq.data.formats import Row
 from korseq.data.writers import write_annotated
 from korseq.errors import ConfigError, DataError
@@ -30,8 +31,8 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
     return path
 
 
-def rows_of(path: Path, **options: str) -> list[Row]:
-    return list(ANNOTATED[path.suffix](path, AnnotationOptions(**options)))
+def rows_of(path: Path, encoding: str = "utf-8", **options: str) -> list[Row]:
+    return list(ANNOTATED[path.suffix](File(path, encoding), AnnotationOptions(**options)))
 
 
 def read(path: Path, **options: str) -> list[tuple[str, list[LabeledSpan]]]:
@@ -140,13 +141,15 @@ def test_chosen_keys_of_json_lines(tmp_path: Path) -> None:
         tmp_path, "a.jsonl", json.dumps({"raw": TEXT, "gold": SPANS, "text": "x", "entities": [[0, 1, "X"]]})
     )
     assert read(path, text="raw", label="gold") == [(TEXT, SPANS)]
-    with pytest.raises(DataError, match=r"a\.jsonl: there is no key 'golt'; did you mean 'gold'\? \(set data\.label\)"):
+    with pytest.raises(
+        DataError, match=r"a\.jsonl: there is no column 'golt'; did you mean 'gold'\? \(set data\.label\)"
+    ):
         rows_of(path, text="raw", label="golt")
 
 
 def test_json_lines_without_usual_keys(tmp_path: Path) -> None:
     path = written(tmp_path, "a.jsonl", json.dumps({"text": TEXT, "gold": SPANS}))
-    with pytest.raises(DataError, match=r"no label key found among: text, gold\. Name it with data\.label"):
+    with pytest.raises(DataError, match=r"no label column found among: text, gold\. Name it with data\.label"):
         rows_of(path)
 
 
@@ -177,7 +180,7 @@ def test_rows_of_json_lines_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_json_lines_of_which_none_has_keys(tmp_path: Path) -> None:
     assert "is not JSON" in str(problem_in(written(tmp_path, "a.jsonl", "김태웅이\n")).problem)
-    assert "'text' holds None" in str(problem_in(written(tmp_path, "b.jsonl", "{}\n")).problem)
+    assert "is an object without keys" in str(problem_in(written(tmp_path, "b.jsonl", "{}\n")).problem)
 
 
 def test_lone_surrogates_become_one_replacement_each(tmp_path: Path) -> None:

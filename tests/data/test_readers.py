@@ -46,6 +46,14 @@ def to_parquet(folder: Path) -> Path:
     return path
 
 
+def to_arrow(folder: Path) -> Path:
+    path = folder / "리뷰.arrow"
+    table = pa.table({"text": [t for t, _ in ROWS], "label": [v for _, v in ROWS]})
+    with pa.ipc.new_stream(path, table.schema) as writer:
+        writer.write_table(table)
+    return path
+
+
 def quoted(cell: str) -> str:
     return '"' + cell.replace('"', '""') + '"'
 
@@ -58,6 +66,7 @@ MAKERS: dict[str, Callable[[Path], Any]] = {
         d, "리뷰.jsonl", "".join(json.dumps({"text": t, "label": v}, ensure_ascii=False) + "\n" for t, v in ROWS)
     ),
     ".parquet": to_parquet,
+    ".arrow": to_arrow,
     "pairs": lambda d: ROWS,
     "lists": lambda d: [list(row) for row in ROWS],
     "a generator": lambda d: (row for row in ROWS),
@@ -380,7 +389,7 @@ HUB = DatasetDict(
 def hub(monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Any]) -> list[tuple[Any, ...]]:
     calls = []
 
-    def load_dataset(name: str, subset: str | None = None, revision: str | None = None) -> Any:
+    def load_dataset(name: str, subset: str | None = None, revision: str | None = None, streaming: bool = False) -> Any:
         calls.append((name, subset, revision))
         return answer(revision)
 

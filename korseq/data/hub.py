@@ -1,0 +1,69 @@
+"""Datasets of the Hugging Face `datasets` library: on the hub, or given as objects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from korseq.data.formats import Row
+from korseq.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+# A dataset's name on the hub, with or without its owner's.
+HUB_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
+
+
+def from_hub(name: str, subset: str | None, split: str, streaming: bool = False) -> Dataset | IterableDataset:
+    """A split of a dataset on the hub.
+
+    Args:
+        subset: Its configuration, if it has several.
+        split: "train", "dev" or "test", whatever the dataset calls it; or any other name it has.
+        streaming: Read it from the network as its rows are asked for, without keeping it.
+
+    Raises:
+        DataError: If it cannot be loaded, or has no such split.
+    """
+    import datasets
+
+    try:
+        try:
+            splits = datasets.load_dataset(name, subset, streaming=streaming)
+        except RuntimeError as error:
+            if "script" not in str(error):
+                raise
+            # Datasets that are loaded by a script (e9t/nsmc) run no code any more; the hub keeps their data as Parquet.
+            splits = datasets.load_dataset(name, subset, revision="refs/convert/parquet", streaming=streaming)
+    except Exception as error:  # the hub client raises many kinds: network, name, subset, permission
+        raise DataError(
+            f"neither a file, nor could it be loaded from the Hugging Face hub ({type(error).__name__}: {error}). "
+            "Check the path or the name; a dataset with several configurations needs data.subset",
+            name,
+        ) from error
+    return split_of(splits, name, split)
+
+
+def split_of(splits: Mapping[str, Any], name: str, split: str) -> Any:
+    """One of several datasets.
+
+    Raises:
+        DataError: If none is called so.
+    """
+    wanted = {"dev": ("validation", "dev", "valid")}.get(split, (split,))
+    for candidate in wanted:
+        if candidate in splits:
+            return splits[candidate]
+    raise DataError(f"has no split {' or '.join(wanted)}; it has: {', '.join(splits)}", name)
+
+
+def dataset_rows(dataset: Dataset | IterableDataset) -> Iterator[Row]:
+    """Rows of a dataset; class indices become their names, and -1, which stands for a class not told, None."""
+    names = {c: f.names for c, f in (dataset.features or {}).items() if hasattr(f, "names") and hasattr(f, "int2str")}
+    for number, cells in enumerate(dataset, start=1):
+        for column, of_class in names.items():
+            index = cells[column]
+            cells[column] = of_class[index] if index is not None and index >= 0 else None
+        yield Row(number, cells)
