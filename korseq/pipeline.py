@@ -309,7 +309,7 @@ class Pipeline:
             )
         model = build_model(saved.config, saved.vocabularies, saved.labels, pretrained=False)
         try:
-            model.load_state_dict(saved.weights)
+            model.load_state_dict(saved.weights, assign=True)
         except RuntimeError as error:
             raise CheckpointError(f"{folder}: the weights do not fit the settings: {error}") from error
         restore_vectors(model, saved.vocabularies, str(folder))

@@ -19,7 +19,7 @@ from typing import Any
 
 import tomli_w
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
+from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -131,7 +131,7 @@ def read_pipeline(folder: Path) -> Saved:
     try:
         vocabularies = {feature: Vocabulary(tokens) for feature, tokens in json.loads(files[_VOCABULARY]).items()}
         labels = LabelSet(json.loads(files[_LABELS]))
-        weights = load_tensors(files[_MODEL])
+        weights = load_file(folder / _MODEL)  # mapped into memory: processes that use one pipeline share it
         card = files[_CARD].decode()
     except (ValueError, AttributeError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: is damaged: {error}") from error
@@ -139,7 +139,7 @@ def read_pipeline(folder: Path) -> Saved:
 
 
 def _verified(folder: Path, listed: Any) -> dict[str, bytes]:
-    """The contents of the listed files, which must be exactly the known ones and have their checksums."""
+    """The contents of the listed files but the weights; they must be exactly the known ones and have their checksums."""
     if not isinstance(listed, dict) or set(listed) != set(_FILES):
         names = ", ".join(map(repr, listed)) if isinstance(listed, dict) else "none"
         raise CheckpointError(
@@ -148,10 +148,14 @@ def _verified(folder: Path, listed: Any) -> dict[str, bytes]:
     contents = {}
     for name, checksum in listed.items():
         try:
-            contents[name] = (folder / name).read_bytes()
+            with (folder / name).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+                if name != _MODEL:
+                    file.seek(0)
+                    contents[name] = file.read()
         except OSError as error:
             raise CheckpointError(f"{folder / name}: cannot be read: {error}") from error
-        if hashlib.sha256(contents[name]).hexdigest() != checksum:
+        if found != checksum:
             raise CheckpointError(
                 f"{folder / name}: is not the file that was saved: it was cut short, changed, or mixed with another pipeline's. "
                 "Copy the folder again"
