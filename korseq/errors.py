@@ -32,6 +32,10 @@ class DataError(KorseqError):
         super().__init__(f"{place}: {message}" if place else message)
 
 
+class ProcessingError(KorseqError):
+    """A corpus job that cannot begin, or cannot go on."""
+
+
 class TrainingError(KorseqError):
     """A training that cannot go on."""
 

@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+# What makes a folder a saved pipeline.
+PIPELINE_FILE = "pipeline.toml"
+
 _STAGED = ".new"
 
 

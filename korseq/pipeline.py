@@ -36,6 +36,7 @@ from korseq.nn.embeddings import EmbeddingStage
 from korseq.nn.encoders.base import Encoder
 from korseq.prepare import Encoded, Spans, as_texts, encode_texts, finished, max_characters, vocabularies_of
 from korseq.saving import Saved, read_pipeline, write_pipeline, write_run
+from korseq.shapes import Shape
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
 from korseq.text.vocabulary import Vocabulary
 from korseq.training.metrics import METRICS
@@ -53,6 +54,20 @@ _WINDOW = 8192
 
 class NotFittedError(KorseqError):
     """The pipeline has no weights yet."""
+
+
+class TruncationWarning(UserWarning):
+    """Texts were longer than the pipeline reads.
+
+    Args:
+        truncated: How many.
+        total: Of how many.
+        max_length: Tokens that it reads of each.
+    """
+
+    def __init__(self, truncated: int, total: int, max_length: int) -> None:
+        self.truncated = truncated
+        super().__init__(f"{truncated:,} of {total:,} texts were cut after {max_length} tokens (sequence.max_length)")
 
 
 @dataclass(frozen=True)
@@ -294,14 +309,22 @@ class Pipeline:
         )
 
     @classmethod
-    def load(cls, folder: str | Path, device: str | torch.device | None = None) -> Pipeline:
+    def load(cls, folder: str | Path, device: str | torch.device | None = None, threads: int | None = None) -> Pipeline:
         """Read a pipeline that `save` wrote. Runs no code from the folder.
+
+        Args:
+            folder: Where it is.
+            device: Where the network runs; None for an accelerator if there is one.
+            threads: Of the tokenizer; None for what its settings say.
 
         Raises:
             CheckpointError: If it is missing, damaged, of another format version, or not what was saved.
         """
         saved = read_pipeline(Path(folder))
-        pipeline = cls.from_config(saved.config, device)
+        config = saved.config
+        if threads is not None:
+            config = replace(config, tokenizer=config.tokenizer.with_threads(threads))
+        pipeline = cls.from_config(config, device)
         if saved.analyzer != saved.config.tokenizer.fingerprint():
             warnings.warn(
                 f"{folder}: was trained with another version of Kiwi; its scores may differ here. Evaluate it again",
@@ -321,6 +344,11 @@ class Pipeline:
     def labels(self) -> LabelSet:
         """What the network predicts: labels, or the tags that spell them."""
         return self._require_fitted().labels
+
+    @property
+    def columns(self) -> Mapping[str, Shape]:
+        """What stands in its predictions as dictionaries."""
+        return self.config.head.columns(self.labels)
 
     @property
     def model(self) -> SequenceModel:
@@ -353,7 +381,4 @@ def _scores(config: Config, rows: Dataset, answers: Sequence[Prediction], encode
 
 def _warn_truncated(truncated: int, total: int, options: SequenceOptions) -> None:
     if truncated:
-        warnings.warn(
-            f"{truncated:,} of {total:,} texts were cut after {options.max_length} tokens (sequence.max_length)",
-            stacklevel=3,
-        )
+        warnings.warn(TruncationWarning(truncated, total, options.max_length), stacklevel=3)

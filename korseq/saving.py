@@ -27,13 +27,12 @@ from korseq import __version__
 from korseq.card import versions
 from korseq.config import SAVED_KEYS, Config, build_config
 from korseq.errors import CheckpointError, ConfigError
-from korseq.files import write_files
+from korseq.files import PIPELINE_FILE, write_files
 from korseq.labels import LabelSet
 from korseq.registry import settings_of
 from korseq.text.vocabulary import Vocabulary
 
 FORMAT = 1
-PIPELINE_FILE = "pipeline.toml"
 _VOCABULARY, _LABELS, _MODEL, _CARD = "vocabulary.json", "labels.json", "model.safetensors", "card.md"
 _FILES = (_VOCABULARY, _LABELS, _MODEL, _CARD)
 

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "korseq"
 # do not know each other: `text` never sees torch, `nn` and `heads` never see text.
 FLOORS: list[set[str]] = [
     {"errors", "files", "resources"},
-    {"labels", "registry", "spans"},
+    {"labels", "registry", "shapes", "spans"},
     {"text", "nn"},
     {"heads", "data"},
     {"model", "tagging"},
@@ -27,6 +27,7 @@ FLOORS: list[set[str]] = [
     {"building", "labelled", "saving"},
     {"warm_start"},
     {"pipeline"},
+    {"processing"},
     {"demo", "doctor"},
     {"cli"},
 ]

@@ -74,6 +74,14 @@ class File:
         return self.name
 
 
+def is_file(name: str | Path) -> bool:
+    """Whether it is a file; of a URL, which nobody asks before it is read, this is assumed."""
+    try:
+        return is_remote(str(name)) or Path(name).is_file()
+    except OSError:  # too long to be a path
+        return False
+
+
 def is_remote(name: str) -> bool:
     """Whether a name is a URL."""
     return "://" in name

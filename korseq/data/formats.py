@@ -21,7 +21,7 @@ from korseq.errors import DataError
 
 
 class Row(NamedTuple):
-    """One row of a source: its number, and its cells by column. `problem` says why it has no cells, if so."""
+    """One row of a source: its number, and its cells by column. `problem` says why it cannot be used, if so."""
 
     number: int
     cells: Mapping[str, Any]
@@ -41,6 +41,16 @@ def without_surrogates(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
+# What `errors="surrogateescape"` makes of bytes that cannot be decoded.
+_ESCAPED = re.compile("[\udc80-\udcff]")
+
+
+def undecoded(line: str, encoding: str) -> str | None:
+    """What is wrong with a line of a file that is read with `errors="surrogateescape"`, if some bytes were escaped."""
+    found = _ESCAPED.search(line)
+    return f"is not {encoding} (byte 0x{ord(found[0]) - 0xDC00:02x})" if found else None
+
+
 def columns_of(rows: Iterable[Row]) -> list[str]:
     """All columns that any row has, in the order in which they come."""
     return list(dict.fromkeys(key for row in rows for key in row.cells))
@@ -48,8 +58,17 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
 
 def peeked(rows: Iterator[Row]) -> tuple[list[str], Iterator[Row]]:
     """The columns that any of the first rows has, and all rows. A row further on may have others, which count as unknown."""
-    first = list(islice(rows, _PEEKED))
+    first: list[Row] = []
+    try:
+        first.extend(islice(rows, _PEEKED))
+    except DataError as error:
+        rows = _broken(error)
     return columns_of(first), chain(first, rows)
+
+
+def _broken(error: DataError) -> Iterator[Row]:
+    raise error
+    yield
 
 
 def decoded_lines(file: File) -> Iterator[str]:
@@ -122,10 +141,13 @@ def _table(file: File, cells: _Cells) -> tuple[list[str], Iterator[Row]]:
     if len(set(header)) != len(header):
         raise DataError(f"a column name stands twice in the header: {', '.join(header)}", file.name, first)
 
+    escaped = file.errors == "surrogateescape"
+
     def rows() -> Iterator[Row]:
         for number, values in cells:
             if len(values) == len(header):
-                yield Row(number, dict(zip(header, values, strict=True)))
+                problem = undecoded("".join(values), file.encoding) if escaped else None
+                yield Row(number, dict(zip(header, values, strict=True)), problem)
             elif values:
                 yield Row(number, {}, f"{len(values)} cells where the header names {len(header)} columns")
 
@@ -161,10 +183,24 @@ def _tsv(file: File) -> tuple[list[str], Iterator[Row]]:
     return _table(file, cells())
 
 
+def plain_lines(file: File) -> tuple[list[str], Iterator[Row]]:
+    """A text a line, in the column `text`."""
+
+    def rows() -> Iterator[Row]:
+        for number, line in enumerate(decoded_lines(file), start=1):
+            text = line.removesuffix("\n").removesuffix("\r")
+            yield Row(number, {"text": text}, undecoded(text, file.encoding))
+
+    return ["text"], rows()
+
+
 def _json_lines(file: File) -> tuple[list[str], Iterator[Row]]:
     def rows() -> Iterator[Row]:
         for number, line in enumerate(decoded_lines(file), start=1):
             if not line.strip():
+                continue
+            if problem := undecoded(line, file.encoding):
+                yield Row(number, {}, problem)
                 continue
             try:
                 cells = json.loads(line)

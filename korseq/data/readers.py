@@ -15,7 +15,7 @@ from pydantic import Field
 
 from korseq.data.annotations import ANNOTATED, SPAN_NAMES, AnnotationOptions, as_spans
 from korseq.data.columns import LABEL_NAMES, TEXT_NAMES, find_column
-from korseq.data.files import File, is_remote
+from korseq.data.files import File, is_file
 from korseq.data.formats import FORMATS, Row, columns_of, without_surrogates
 from korseq.data.hub import HUB_NAME, dataset_rows, from_hub, split_of
 from korseq.errors import DataError
@@ -197,7 +197,7 @@ def _spans(text: str, value: Any) -> list[dict[str, Any]]:
 
 
 def _is_annotated(source: str | Path) -> bool:
-    return File(source).suffix in ANNOTATED and _is_file(source)
+    return File(source).suffix in ANNOTATED and is_file(source)
 
 
 def _annotated(source: str | Path, options: DataSettings) -> tuple[str, list[str], Iterator[Row]]:
@@ -214,7 +214,7 @@ def _open(source: Source, options: DataSettings, split: str) -> tuple[str, list[
     """Name of the source, its columns (none if no row has any), and its rows."""
     if isinstance(source, str | Path):
         file = File(source, options.encoding)
-        if _is_file(source):
+        if is_file(source):
             reader = FORMATS.get(file.suffix)
             if reader is None:
                 raise DataError(f"no reader for '{file.suffix}' files; there are: {', '.join(FORMATS)}", file.name)
@@ -235,14 +235,6 @@ def _open(source: Source, options: DataSettings, split: str) -> tuple[str, list[
         return name, columns_of(found), iter(found)
     found = list(_memory_rows(source))
     return "the given list", columns_of(found), iter(found)
-
-
-def _is_file(source: str | Path) -> bool:
-    """Whether it is a file, or a URL, which nobody asks before it is read."""
-    try:
-        return is_remote(str(source)) or Path(source).is_file()
-    except OSError:  # too long to be a path
-        return False
 
 
 def _memory_rows(items: Iterable[Any]) -> Iterator[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from korseq.labels import LabelSet
 from korseq.nn.embeddings import EmbeddingModule, EmbeddingStage
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.sequences import UnitBatch
+from korseq.shapes import Shape
 from korseq.spans import LabeledSpan, UnitKind
 
 
@@ -98,6 +99,10 @@ class Head(ABC):
     def answers(self, labels: LabelSet) -> Sequence[str]:
         """The labels that a person finds in predictions."""
         return labels.labels
+
+    @abstractmethod
+    def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
+        """The shape of its predictions as dictionaries."""
 
     def stratum(self, value: Any) -> str:
         """Rows with equal strata are shared out between train and dev; what only one row has stays in train."""

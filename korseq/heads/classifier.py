@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
 from korseq.nn.sequences import UnitBatch
 from korseq.registry import Plug, component
+from korseq.shapes import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,14 @@ class Classifier(Head):
     def contradictions(self) -> list[str]:
         both = self.multi_label and self.label_smoothing > 0
         return ["head.label_smoothing: has no meaning with multi_label; leave it out"] if both else []
+
+    def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
+        scores: dict[str, Shape] = dict.fromkeys(labels.labels, float)
+        return (
+            {"labels": [str], "scores": scores}
+            if self.multi_label
+            else {"label": str, "score": float, "scores": scores}
+        )
 
     def canonical(self, value: Any) -> Any:
         """A label as a string; with `multi_label` a tuple of them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
 from korseq.nn.sequences import UnitBatch
 from korseq.registry import Plug, component
+from korseq.shapes import Shape
 
 _LARGEST = torch.finfo(torch.float32).max
 
@@ -62,6 +63,9 @@ class Regressor(Head):
 
     def build(self, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule] = ()) -> RegressorModule:
         return RegressorModule(self, input_size)
+
+    def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
+        return {"value": float}
 
     def canonical(self, value: Any) -> float:
         try:

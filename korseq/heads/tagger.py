@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from korseq.nn.encoders.base import Encoded
 from korseq.nn.masks import reorder
 from korseq.nn.sequences import UnitBatch
 from korseq.registry import Plug, component
+from korseq.shapes import Shape
 from korseq.spans import LabeledSpan, TagScheme, UnitKind, from_tags, may_follow, tags_of, to_tags
 
 
@@ -107,6 +108,13 @@ class Tagger(Head):
         """The labels of spans, without the prefixes of tags."""
         each = self.scheme == "each"
         return labels.labels if each else sorted({tag.partition("-")[2] for tag in labels.labels} - {""})
+
+    def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
+        """Of what `korseq.tagging` makes of tags."""
+        place: dict[str, Shape] = {"start": int, "end": int, "score": float}
+        if self.scheme == "each":
+            return {"words": [{"text": str, "tag": str, **place, "morphemes": [[str]], "known": bool}]}
+        return {"entities": [{"text": str, "label": str, **place, "particle": str}]}
 
     def stratum(self, value: Any) -> str:
         return ""  # a text has many labels; in a random part they are in proportion

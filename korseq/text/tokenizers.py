@@ -10,9 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, overload
 
 from pydantic import Field
 
@@ -21,6 +20,12 @@ from korseq.registry import Section, component, settings, settings_of
 from korseq.text.alignment import Analysis
 from korseq.text.clean import CleanText, clean
 from korseq.text.kiwi import KiwiOptions, available_cores, kiwi, pieces
+
+if TYPE_CHECKING:
+    from kiwipiepy import Token
+
+# Where a piece of a text begins, and its tokens.
+_Part: TypeAlias = "tuple[int, list[Token]]"
 
 
 class Tokenizer(ABC):
@@ -55,6 +60,10 @@ class Tokenizer(ABC):
 
     def with_data_inside(self) -> Tokenizer:
         """Equal settings that need no other file."""
+        return self
+
+    def with_threads(self, count: int) -> Tokenizer:
+        """Settings that analyse equally, on so many threads if it can use them."""
         return self
 
 
@@ -144,6 +153,22 @@ class KiwiTokenizer(Tokenizer):
     threads: int | None = Field(default=None, ge=1)
 
     def stream(self, texts: Iterable[str], max_characters: int | None = None) -> Iterator[Analysis]:
+        for cleaned, parts in self._parts(texts, max_characters):
+            yield _analysed(cleaned, parts)
+
+    def sentences(self, texts: Iterable[str]) -> Iterator[tuple[Analysis, list[int]]]:
+        """Of each text, its analysis, and the indices of the tokens with which its sentences begin.
+
+        A text of more than 4,096 characters is analysed in pieces (see `korseq.text.kiwi.pieces`); a sentence that two of them
+        share counts as two.
+        """
+        for cleaned, parts in self._parts(texts, None):
+            sentences = [(offset, token.sent_position) for offset, tokens in parts for token in tokens]
+            first = [i for i, sentence in enumerate(sentences) if i == 0 or sentence != sentences[i - 1]]
+            yield _analysed(cleaned, parts), first
+
+    def _parts(self, texts: Iterable[str], max_characters: int | None) -> Iterator[tuple[CleanText, list[_Part]]]:
+        """Of each text: what of it is analysed, and the tokens of every piece of that."""
         instance = kiwi(self._options())
         waiting: deque[tuple[CleanText, list[int]]] = deque()  # cleaned texts and the offsets of their pieces
 
@@ -175,15 +200,7 @@ class KiwiTokenizer(Tokenizer):
         analysed = map(tokenize, cut()) if self.threads == 1 else tokenize(cut())
         for tokens in analysed:
             cleaned, offsets = waiting.popleft()
-            if len(offsets) > 1:
-                rest = [next(analysed) for _ in offsets[1:]]
-                starts = [t.start for t in tokens]
-                starts += [t.start + o for part, o in zip(rest, offsets[1:], strict=True) for t in part]
-                tokens = list(chain(tokens, *rest))
-            else:
-                starts = [t.start for t in tokens]
-            ends = [s + t.len for s, t in zip(starts, tokens, strict=True)]
-            yield _analysis(cleaned, [t.form for t in tokens], [t.tag for t in tokens], starts, ends)
+            yield cleaned, [(0, tokens), *((offset, next(analysed)) for offset in offsets[1:])]
 
     def fingerprint(self) -> str:
         from kiwipiepy import __version__ as code
@@ -196,6 +213,9 @@ class KiwiTokenizer(Tokenizer):
             return self
         words = self.user_words + UserWord.read(self.user_dictionary)
         return replace(self, user_words=words, user_dictionary=None)
+
+    def with_threads(self, count: int) -> KiwiTokenizer:
+        return replace(self, threads=count)
 
     def _options(self) -> KiwiOptions:
         constructor = {
@@ -253,6 +273,13 @@ class GivenTokens(_PatternTokenizer):
 
     def pattern(self) -> re.Pattern[str]:
         return re.compile(f"[^{re.escape(self.separator)}]+")
+
+
+def _analysed(cleaned: CleanText, parts: list[_Part]) -> Analysis:
+    tokens = parts[0][1] if len(parts) == 1 else [token for _, of_part in parts for token in of_part]
+    starts = [token.start + offset for offset, of_part in parts for token in of_part]
+    ends = [s + t.len for s, t in zip(starts, tokens, strict=True)]
+    return _analysis(cleaned, [t.form for t in tokens], [t.tag for t in tokens], starts, ends)
 
 
 def _analysis(cleaned: CleanText, forms: list[str], tags: list[str], starts: list[int], ends: list[int]) -> Analysis:

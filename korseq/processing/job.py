@@ -1,0 +1,207 @@
+"""Corpus jobs: every row of a corpus is worked on once and written in order, whatever happens on the way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from korseq import __version__
+from korseq.errors import DataError
+from korseq.processing.bar import Bar
+from korseq.processing.corpus import Corpus, Item, Sources, expanded
+from korseq.processing.journal import JobFolder, Journal
+from korseq.processing.outputs import Output, output_for
+from korseq.processing.parts import Part, run_part
+from korseq.processing.tasks import Predict, Task
+from korseq.processing.workers import Pool
+from korseq.text.kiwi import available_cores
+
+# Rows that tell the types of columns, and whether any can be used.
+_FIRST = 1000
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a job.
+
+    Attributes:
+        rows: Of the corpus.
+        written: Rows of the output.
+        rejected: Rows set aside.
+        truncated: Texts that the pipeline did not read to their end.
+        characters: Of all texts.
+        seconds: That this run took; 0 if nothing was left to do.
+        out: The output.
+        rejected_file: Where the rows are that were set aside; None without any.
+    """
+
+    rows: int
+    written: int
+    rejected: int
+    truncated: int
+    characters: int
+    seconds: float
+    out: Path
+    rejected_file: Path | None
+
+    def __str__(self) -> str:
+        if not self.seconds:
+            return f"{self.out} is there already, {self.written:,} rows from {self.rows:,}; nothing was left to do"
+        found = [f"{self.out}: {self.written:,} rows from {self.rows:,} in {self.seconds:,.0f} s"]
+        if self.truncated:
+            found.append(
+                f"{self.truncated:,} texts were longer than the pipeline reads (sequence.max_length), and were cut"
+            )
+        if self.rejected:
+            found.append(f"{self.rejected:,} rows were set aside, see {self.rejected_file}")
+        return "; ".join(found)
+
+
+def process(
+    task: Task | str | Path,
+    sources: Sources,
+    out: str | Path,
+    *,
+    text: str | None = None,
+    keep: Sequence[str] | Mapping[str, str] | None = None,
+    format: Literal["jsonl", "parquet"] = "jsonl",
+    workers: int | None = None,
+    row_seconds: float = 60.0,
+    max_rejected: int | None = None,
+    encoding: str = "utf-8",
+    subset: str | None = None,
+    split: str = "train",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Summary:
+    """Work on every row of a corpus.
+
+    If the run is broken off, by Ctrl-C, a kill or a power failure, the same call goes on, and ends with the same output, byte
+    for byte. A row that cannot be used, raises, takes too long or kills its worker is set aside, and the run goes on. A run
+    that is finished is not done again.
+
+    Args:
+        task: What to do; the folder of a trained pipeline stands for its predictions.
+        sources: Files, patterns, URLs, names on the hub, or a dataset.
+        out: A file that ends in .jsonl or .parquet; or a folder (a path that ends in /, or is one), which gets a file
+            `part-00000.jsonl` for each source.
+        text: The column with the texts; None to look for a usual name. A `.txt` file is a text a line, unless this names a
+            column.
+        keep: Columns that go to the output beside the results; a mapping renames them: {new: old}. None for all.
+        format: Of the files in a folder.
+        workers: Processes; None for as many as there are cores. The output does not depend on it.
+        row_seconds: How long a row may take.
+        max_rejected: Stop when more rows than this are set aside.
+        encoding: Of text files.
+        subset, split: Of datasets on the hub.
+        overwrite: Begin anew, whatever lies there.
+        progress: Show a bar on stderr.
+
+    Raises:
+        DataError: If there is nothing to read, or not one row can be used.
+        ProcessingError: If the job cannot begin, or is not the one that was begun with this output.
+        TooManyRejectedError: See `max_rejected`; what was done is kept, and the same call with a greater one goes on.
+        KeyboardInterrupt: After what was done is safe.
+    """
+    task = task if isinstance(task, Task) else Predict(task)
+    names = {name: name for name in keep} if keep is not None and not isinstance(keep, Mapping) else keep
+    corpus = Corpus(expanded(sources), text, names, task.splits, encoding, subset, split)
+    target = Path(str(out).rstrip("/"))
+    parts = _parts(corpus, target, format if str(out).endswith("/") or target.is_dir() else None)
+    output = output_for(parts[0].target, _first(corpus))
+    identity = {"task": task.identity(), "output": output.describe(), "korseq": __version__} | corpus.identity()
+    outputs = [part.target for part in parts]
+    with JobFolder(_beside(target, ".job"), identity, outputs, overwrite) as job:
+        rejected_file = _beside(target, ".rejected.jsonl")
+        seconds = 0.0
+        if job.finished is None:
+            began = time.monotonic()
+            for part in parts:
+                part.target.parent.mkdir(parents=True, exist_ok=True)
+            journals = [Journal(job.folder, part.number) for part in parts]
+            with Bar(journals, corpus.size, progress) as bar:
+                _run(task, parts, journals, output, workers or available_cores(), row_seconds, max_rejected, bar)
+            _gather(journals, rejected_file)
+            job.finish(_totals(journals))
+            seconds = time.monotonic() - began
+        assert job.finished is not None
+        totals = job.finished
+        return Summary(
+            **totals, seconds=seconds, out=target, rejected_file=rejected_file if totals["rejected"] else None
+        )
+
+
+def _run(
+    task: Task,
+    parts: Sequence[Part],
+    journals: Sequence[Journal],
+    output: Output,
+    workers: int,
+    row_seconds: float,
+    max_rejected: int | None,
+    bar: Bar,
+) -> None:
+    """Make the output files that are not yet in their places, one after the other."""
+    if all(journal.is_placed for journal in journals):
+        return
+    with Pool(task, output, workers, row_seconds) as pool:
+        for part, journal in zip(parts, journals, strict=True):
+            if not journal.is_placed:
+                others = sum(j.progress.rejected for j in journals if j is not journal)
+                allowed = None if max_rejected is None else max_rejected - others
+                run_part(pool, part, output, journal, allowed, bar.show)
+            bar.pass_by(part.corpus.size)
+
+
+def _parts(corpus: Corpus, out: Path, format: str | None) -> list[Part]:
+    """The output files: one for all rows or, in a folder (where they have a format), one for each source."""
+    if format is None:
+        return [Part(0, corpus, out)]
+    return [Part(i, one, out / f"part-{i:05}.{format}") for i, one in enumerate(corpus.parts())]
+
+
+def _first(corpus: Corpus) -> list[Item]:
+    """The first rows, of which at least one can be used."""
+    first = list(islice(corpus, _FIRST))
+    if not first:
+        raise DataError("there are no rows", corpus.names[0])
+    if all(item.problem for item in first):
+        problem = first[0]
+        raise DataError(
+            f"not one of the first {len(first):,} rows can be used: {problem.problem}",
+            problem.source,
+            problem.row or None,
+        )
+    return [item for item in first if not item.problem]
+
+
+def _beside(out: Path, suffix: str) -> Path:
+    return out.with_name(out.name + suffix)
+
+
+def _gather(journals: Sequence[Journal], target: Path) -> None:
+    """Put the rows that were set aside into one file, all at once; no file if there are none."""
+    if not any(journal.progress.rejected for journal in journals):
+        target.unlink(missing_ok=True)
+        return
+    staged = _beside(target, ".new")
+    with staged.open("wb") as file:
+        for journal in journals:
+            if journal.progress.rejected:
+                with journal.rejected.open("rb") as part:
+                    shutil.copyfileobj(part, file)
+        file.flush()
+        os.fsync(file.fileno())
+    staged.replace(target)
+
+
+def _totals(journals: Iterable[Journal]) -> dict[str, int]:
+    names = ("rows", "written", "rejected", "truncated", "characters")
+    found = [journal.progress for journal in journals]
+    return {name: sum(getattr(progress, name) for progress in found) for name in names}

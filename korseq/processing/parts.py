@@ -1,0 +1,117 @@
+"""One output file of a job: from the rows of its part of the corpus, through the workers, into its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from pydantic_core import to_json
+
+from korseq.errors import ProcessingError
+from korseq.processing.corpus import Corpus
+from korseq.processing.journal import Journal, Progress
+from korseq.processing.outputs import Output
+from korseq.processing.workers import Pool, Settled, chunks
+
+# If so many rows come first and fail, the task is not what was meant.
+_HOPELESS = 100
+
+
+@dataclass(frozen=True)
+class Part:
+    """What goes into one output file.
+
+    Attributes:
+        number: Of the file.
+        corpus: Its rows.
+        target: The file.
+    """
+
+    number: int
+    corpus: Corpus
+    target: Path
+
+
+class TooManyRejectedError(ProcessingError):
+    """More rows were set aside than the caller allows."""
+
+
+def run_part(
+    pool: Pool,
+    part: Part,
+    output: Output,
+    journal: Journal,
+    allowed: int | None = None,
+    report: Callable[[int], None] = lambda position: None,
+) -> None:
+    """Go on with an output file until it is in its place.
+
+    Args:
+        pool: Who works.
+        part: What it is made of.
+        output: Its format.
+        journal: What was done before.
+        allowed: Rows that may be set aside; None for any number.
+        report: Is told several times a second how many bytes were read of the file that is being read.
+
+    Raises:
+        ProcessingError: If columns have the same name, or every row fails.
+        TooManyRejectedError: If more rows than `allowed` are set aside.
+    """
+    position = 0
+
+    def tell() -> None:
+        report(position)
+
+    columns = pool.columns(tell)
+    taken = [name for name in columns if name in output.kept]
+    if taken:
+        raise ProcessingError(
+            f"the input has a column '{taken[0]}', and the result is called so too; "
+            f"keep it under another name (--keep gold={taken[0]}), or name the columns to keep"
+        )
+    with journal.open(output.header(columns)):
+        if not journal.progress.complete:
+            done = journal.progress.rows
+            work = chunks(islice(part.corpus, done, None), lambda: part.corpus.position, done)
+            for settled in pool.settle(work, journal.known, journal.note, tell):
+                position = settled.chunk.position
+                journal.append(_after(journal.progress, settled), settled.payload, _rejected(settled))
+                _check(journal.progress, settled, allowed)
+            journal.append(replace(journal.progress, complete=True), b"", b"")
+    output.finish(journal.partial, part.target)
+
+
+def _after(before: Progress, settled: Settled) -> Progress:
+    return replace(
+        before,
+        rows=before.rows + len(settled.chunk.items),
+        written=before.written + settled.written,
+        rejected=before.rejected + len(settled.rejected),
+        truncated=before.truncated + settled.truncated,
+        characters=before.characters + sum(len(item.text or "") for item in settled.chunk.items),
+    )
+
+
+def _rejected(settled: Settled) -> bytes:
+    """The rows that were set aside, with the reason, as lines of JSON."""
+    lines = []
+    for row, reason in sorted(settled.rejected.items()):
+        item = settled.chunk.items[row]
+        entry = {"source": item.source, "row": item.row or None, "reason": reason, **item.kept}
+        lines.append(to_json(entry, bytes_mode="base64", fallback=str) + b"\n")
+    return b"".join(lines)
+
+
+def _check(progress: Progress, settled: Settled, allowed: int | None) -> None:
+    if allowed is not None and progress.rejected > allowed:
+        raise TooManyRejectedError(
+            f"stopped after {progress.rows:,} rows: {progress.rejected:,} were set aside, more than the {allowed:,} allowed "
+            "(--max-rejected). What was done is kept: with a greater number, the same command goes on"
+        )
+    if progress.written == 0 and progress.rejected >= _HOPELESS:
+        raise ProcessingError(
+            f"not one of the first {progress.rows:,} rows could be used; the last one: {max(settled.rejected.items())[1]}"
+        )

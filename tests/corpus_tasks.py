@@ -1,0 +1,68 @@
+"""A task for corpus jobs that needs no Kiwi, and rows that are poison to it. Workers import it by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from korseq.processing import OpenTask, Task, process, workers
+
+EXITS, CRASHES, SLEEPS, RAISES = "끝내라", "죽어라", "잠들라", "틀려라"
+REASONS = {
+    EXITS: "ended the worker (exit status 7)",
+    CRASHES: "killed the worker (signal 11, SIGSEGV)",
+    SLEEPS: "took longer than 1 seconds",
+    RAISES: "ValueError: 틀렸다",
+}
+
+
+@dataclass(frozen=True)
+class Words(Task):
+    """The words of a text.
+
+    Args:
+        seconds: How long a text takes.
+        opening: What happens when a worker opens the task: "well", "raise" or "die".
+    """
+
+    seconds: float = 0.0
+    opening: str = "well"
+
+    def identity(self) -> str:
+        return f"words {self.seconds}"
+
+    def open(self) -> OpenTask:
+        if self.opening == "raise":
+            raise RuntimeError("there is no model")
+        if self.opening == "die":
+            os._exit(9)
+
+        def run(texts: Iterable[str]) -> Iterable[list[dict[str, object]]]:
+            for text in texts:
+                yield [{"words": self._words(text), "length": len(text)}]
+
+        return OpenTask({"words": [str], "length": int}, run)
+
+    def _words(self, text: str) -> list[str]:
+        time.sleep(self.seconds)
+        if EXITS in text:
+            os._exit(7)
+        if CRASHES in text:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if SLEEPS in text:
+            time.sleep(600)
+        if RAISES in text:
+            raise ValueError("틀렸다")
+        return text.split()
+
+
+if __name__ == "__main__":  # python corpus_tasks.py SOURCE OUT SECONDS: a job that a test can kill
+    source, out, seconds = sys.argv[1:4]
+    workers._ROWS = 50
+    done = process(Words(float(seconds)), source, out, row_seconds=1.0, workers=2, progress=False)
+    print(Path(out), done.written, done.rejected)

@@ -1,0 +1,540 @@
+"""Corpus jobs as a whole: order, resumption, poison, refusals."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from corpus_tasks import CRASHES, EXITS, RAISES, REASONS, SLEEPS, Words
+
+from korseq.errors import CheckpointError, DataError, ProcessingError
+from korseq.processing import TooManyRejectedError, job, process, workers
+from korseq.processing.journal import JobFolder
+
+TASKS = Path(__file__).parents[1] / "corpus_tasks.py"
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_ROWS", 50)
+
+
+def corpus(folder: Path, rows: int = 300, **poison: str) -> Path:
+    """JSON lines with the columns id and text; `poison`: row3="…" is what stands in row 3."""
+    path = folder / "말뭉치.jsonl"
+    texts = [poison.get(f"row{i}", f"{i}번째 글 {'가나다 ' * (i % 7)}") for i in range(rows)]
+    lines = [json.dumps({"id": i, "text": text}, ensure_ascii=False) for i, text in enumerate(texts)]
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def run(source: Any, out: Path | str, **options: Any) -> job.Summary:
+    return process(Words(), source, out, **{"workers": 1, "row_seconds": 1.0, "progress": False} | options)
+
+
+# What comes out ------------------------------------------------------------------------------------------------------
+
+
+def test_every_row_in_order_beside_what_is_kept(tmp_path: Path) -> None:
+    summary = run(corpus(tmp_path), tmp_path / "out.jsonl", workers=2)
+    rows = read_lines(tmp_path / "out.jsonl")
+    assert [row["id"] for row in rows] == list(range(300))
+    assert rows[8] == {"id": 8, "text": "8번째 글 가나다 ", "words": ["8번째", "글", "가나다"], "length": 10}
+    assert (summary.rows, summary.written, summary.rejected, summary.truncated) == (300, 300, 0, 0)
+    assert summary.characters == sum(len(row["text"]) for row in rows)
+    assert summary.rejected_file is None
+    assert not (tmp_path / "out.jsonl.rejected.jsonl").exists()
+    assert "300 rows from 300 in" in str(summary)
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
+    source = corpus(tmp_path, 400, row77=EXITS, row301=RAISES)
+    for count in (1, 2, 3):
+        run(source, tmp_path / f"{count}.jsonl", workers=count)
+    assert (
+        (tmp_path / "1.jsonl").read_bytes()
+        == (tmp_path / "2.jsonl").read_bytes()
+        == (tmp_path / "3.jsonl").read_bytes()
+    )
+
+
+def test_parquet_has_a_type_for_every_column(tmp_path: Path) -> None:
+    run(corpus(tmp_path), tmp_path / "out.parquet", keep=["id"])
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table.schema == pa.schema([("id", pa.int64()), ("words", pa.list_(pa.string())), ("length", pa.int64())])
+    assert table["id"].to_pylist() == list(range(300))
+    assert table["words"][1].as_py() == ["1번째", "글", "가나다"]
+
+
+def test_a_cell_that_does_not_fit_its_column_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"text": f"글 {i}", "id": i, "mixed": [1, "둘"][i % 2], "none": None} for i in range(60)]
+    rows[30]["id"] = "서른"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr(job, "_FIRST", 10)
+        summary = run(path, tmp_path / "out.parquet")
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert (summary.written, summary.rejected) == (59, 1)
+    (rejected,) = read_lines(tmp_path / "out.parquet.rejected.jsonl")
+    assert rejected["reason"] == "the column 'id' has values of the type int64, but here '서른'"
+    assert table["mixed"].to_pylist()[:2] == ["1", "둘"]
+    assert table["none"].to_pylist() == [None] * 59
+
+
+def test_columns_can_be_renamed_and_left_out(tmp_path: Path) -> None:
+    run(corpus(tmp_path), tmp_path / "out.jsonl", keep={"번호": "id"})
+    assert read_lines(tmp_path / "out.jsonl")[2] == {
+        "번호": 2,
+        "words": ["2번째", "글", "가나다", "가나다"],
+        "length": 14,
+    }
+
+
+def test_a_kept_column_must_not_have_the_name_of_a_result(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "글", "length": 1}\n')
+    with pytest.raises(
+        ProcessingError, match=r"a column 'length', and the result is called so too.*--keep gold=length"
+    ):
+        run(path, tmp_path / "out.jsonl")
+    run(path, tmp_path / "out.jsonl", keep={"gold": "length"}, overwrite=True)
+    assert read_lines(tmp_path / "out.jsonl") == [{"gold": 1, "words": ["글"], "length": 1}]
+
+
+# Sources -------------------------------------------------------------------------------------------------------------
+
+
+def to_text(folder: Path) -> Any:
+    for name, lines in (("b.txt", "둘\n셋 넷\n"), ("a.txt", "하나\r\n\n")):
+        (folder / name).write_bytes(lines.encode())
+    return str(folder / "*.txt")
+
+
+def to_gz(folder: Path) -> Any:
+    (folder / "a.csv.gz").write_bytes(gzip.compress("document,x\n하나,1\n,2\n둘,3\n셋 넷,4\n".encode()))
+    return folder / "a.csv.gz"
+
+
+def to_memory(folder: Path) -> Any:
+    for name, lines in (("b.jsonl", ["둘", "셋 넷"]), ("a.jsonl", ["하나", ""])):
+        with fsspec.open(f"memory://{folder.name}/{name}", "wb") as file:
+            file.write("".join(json.dumps({"text": line}) + "\n" for line in lines).encode())
+    return f"memory://{folder.name}/*.jsonl"
+
+
+def to_dataset(folder: Path) -> Any:
+    return datasets.Dataset.from_dict({"text": ["하나", "", "둘", "셋 넷"]})
+
+
+def to_stream(folder: Path) -> Any:
+    return to_dataset(folder).to_iterable_dataset()
+
+
+def to_tokens(folder: Path) -> Any:
+    pq.write_table(pa.table({"tokens": [["하나"], [], ["둘"], ["셋", "넷"]]}), folder / "a.parquet")
+    return [folder / "a.parquet"]
+
+
+@pytest.mark.parametrize("make", [to_text, to_gz, to_memory, to_dataset, to_stream, to_tokens])
+def test_sources_of_every_kind(make: Callable[[Path], Any], tmp_path: Path) -> None:
+    run(make(tmp_path), tmp_path / "out.jsonl")
+    assert [row["words"] for row in read_lines(tmp_path / "out.jsonl")] == [["하나"], [], ["둘"], ["셋", "넷"]]
+
+
+def test_a_dataset_on_the_hub_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(name: str, subset: str | None, streaming: bool) -> Any:
+        assert (name, subset, streaming) == ("e9t/nsmc", "small", True)
+        return datasets.IterableDatasetDict({"test": to_stream(tmp_path)})
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert run("e9t/nsmc", tmp_path / "out.jsonl", subset="small", split="test").written == 4
+
+
+def test_a_folder_gets_a_file_for_each_source(tmp_path: Path) -> None:
+    to_text(tmp_path)
+    for out in ("a/", "b/"):
+        run([tmp_path / "b.txt", tmp_path / "a.txt"], f"{tmp_path}/{out}", format="parquet" if out == "b/" else "jsonl")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["part-00000.jsonl", "part-00001.jsonl"]
+    assert [row["text"] for row in read_lines(tmp_path / "a" / "part-00000.jsonl")] == ["둘", "셋 넷"]
+    assert pq.read_table(tmp_path / "b" / "part-00001.parquet")["text"].to_pylist() == ["하나", ""]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("missing.jsonl", r"missing\.jsonl: there is no such file"),
+        ("*.tsv", r"\*\.tsv: no file matches this pattern"),
+        ("sub", r"sub: is a folder; name the files in it, such as 'sub/\*\.txt'"),
+        ("a.docx", r"a\.docx: no reader for '\.docx' files; there are: \.csv.*also compressed"),
+        ("empty.jsonl", r"empty\.jsonl: there are no rows"),
+        ("other.jsonl", r"other\.jsonl: not one of the first 1 rows can be used: no text column found among: 제목"),
+        ("cp949.txt", r"cp949\.txt, row 1: not one of the first 2 rows can be used: is not utf-8 \(byte 0xbc\)"),
+        ([], "there is nothing to read"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_before_any_work(
+    source: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    Path("a.docx").touch()
+    Path("empty.jsonl").touch()
+    Path("other.jsonl").write_text('{"제목": "글"}\n', encoding="utf-8")
+    Path("cp949.txt").write_bytes("소설\n소설\n".encode("cp949"))
+    with pytest.raises(DataError, match=message):
+        run(source, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+    assert not (tmp_path / "out.jsonl.job").exists()
+
+
+def test_another_encoding_can_be_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("소설\n".encode("cp949"))
+    run(tmp_path / "a.txt", tmp_path / "out.jsonl", encoding="cp949")
+    assert read_lines(tmp_path / "out.jsonl")[0]["text"] == "소설"
+
+
+@pytest.mark.parametrize(("out", "message"), [("a.csv", "must end in .jsonl or .parquet"), ("a", "or be a folder")])
+def test_an_output_of_an_unknown_kind_is_refused(out: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ProcessingError, match=message):
+        run(corpus(tmp_path), tmp_path / out)
+
+
+# Poison --------------------------------------------------------------------------------------------------------------
+
+POISON = {"row7": EXITS, "row60": CRASHES, "row61": SLEEPS, "row120": RAISES, "row299": EXITS}
+
+
+def test_poison_is_set_aside_and_the_rest_is_as_without_it(tmp_path: Path) -> None:
+    (tmp_path / "clean").mkdir()
+    clean = corpus(tmp_path / "clean", **dict.fromkeys(POISON, "없다"))
+    run(clean, tmp_path / "clean.jsonl")
+    summary = run(corpus(tmp_path, **POISON), tmp_path / "out.jsonl", workers=2)
+    assert (summary.written, summary.rejected) == (295, 5)
+    assert "5 rows were set aside, see" in str(summary)
+    assert read_lines(tmp_path / "out.jsonl") == [
+        r for r in read_lines(tmp_path / "clean.jsonl") if r["text"] != "없다"
+    ]
+    assert summary.rejected_file == tmp_path / "out.jsonl.rejected.jsonl"
+    assert read_lines(summary.rejected_file) == [
+        {
+            "source": str(tmp_path / "말뭉치.jsonl"),
+            "row": int(row.removeprefix("row")) + 1,
+            "reason": REASONS[text],
+            "id": int(row.removeprefix("row")),
+            "text": text,
+        }
+        for row, text in POISON.items()
+    ]
+
+
+def test_rows_without_a_text_are_set_aside_with_what_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows: list[Any] = [
+        '{"id": 1, "text": "글"}',
+        '{"id": 2, "text": null}',
+        '{"id": 3, "text": 5}',
+        '{"id": 4}',
+        "[1]",
+        "{",
+    ]
+    rows += ['{"id": 7, "text": ["두", "낱말"]}', '{"id": "\\ud800", "text": "\\ud800"}']
+    path.write_bytes("\n".join(rows).encode() + b'\n{"id": 9, "text": "\xff"}\n')
+    run(path, tmp_path / "out.jsonl", keep=["id"])
+    assert [(row["id"], row["words"]) for row in read_lines(tmp_path / "out.jsonl")] == [
+        (1, ["글"]),
+        (7, ["두", "낱말"]),
+        ("\ufffd", ["\ufffd"]),
+    ]
+    rejected = [(row["row"], row["id"], row["reason"]) for row in read_lines(tmp_path / "out.jsonl.rejected.jsonl")]
+    assert rejected == [
+        (2, 2, "no value in the column 'text'"),
+        (3, 3, "the column 'text' holds 5, which is not text"),
+        (4, 4, "no value in the column 'text'"),
+        (5, None, "is not a JSON object"),
+        (6, None, "is not JSON (Expecting property name enclosed in double quotes: line 2 column 1 (char 2))"),
+        (9, None, "is not utf-8 (byte 0xff)"),
+    ]
+
+
+def test_a_file_that_is_cut_short_loses_only_its_end(tmp_path: Path) -> None:
+    rows = b"".join(b'{"text": "%d %d"}\n' % (i, random.Random(i).getrandbits(200)) for i in range(3000))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(rows)[:-5000])
+    (tmp_path / "b.jsonl").write_text('{"text": "글"}\n')
+    (tmp_path / "c.csv").write_text("x\n1\n")
+    summary = run([tmp_path / name for name in ("a.jsonl.gz", "c.csv", "b.jsonl")], tmp_path / "out.jsonl")
+    written = read_lines(tmp_path / "out.jsonl")
+    assert written[-1]["text"] == "글"
+    assert len(written) > 2500
+    first, second = read_lines(tmp_path / "out.jsonl.rejected.jsonl")
+    assert (first["source"], first["row"]) == (str(tmp_path / "a.jsonl.gz"), len(written))
+    assert first["reason"].startswith("cannot be read from here on")
+    assert "no text column found among: x" in second["reason"]
+    assert (summary.rejected, second["row"]) == (2, None)
+
+
+def test_a_job_stops_when_more_rows_are_set_aside_than_allowed_and_goes_on_with_more(tmp_path: Path) -> None:
+    source = corpus(tmp_path, **{f"row{i}": RAISES for i in range(100, 300, 20)})
+    with pytest.raises(
+        TooManyRejectedError, match=r"stopped after 200 rows: 5 were set aside, more than the 4 allowed"
+    ):
+        run(source, tmp_path / "out.jsonl", max_rejected=4)
+    assert not (tmp_path / "out.jsonl").exists()
+    assert run(source, tmp_path / "out.jsonl", max_rejected=10).written == 290
+    assert len(read_lines(tmp_path / "out.jsonl.rejected.jsonl")) == 10
+
+
+def test_a_task_that_fails_on_every_row_is_not_what_was_meant(tmp_path: Path) -> None:
+    source = corpus(tmp_path, **{f"row{i}": RAISES for i in range(300)})
+    with pytest.raises(
+        ProcessingError, match="not one of the first 100 rows could be used; the last one: ValueError: 틀렸다"
+    ):
+        run(source, tmp_path / "out.jsonl")
+
+
+# Again ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_job_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = corpus(tmp_path, row5=RAISES)
+    first = run(source, tmp_path / "out.jsonl")
+    state = (tmp_path / "out.jsonl").stat()
+    monkeypatch.setattr(workers.Pool, "__init__", lambda *_: pytest.fail("workers were started"))
+    second = run(source, tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").stat() == state
+    assert (second.rows, second.written, second.rejected, second.seconds) == (
+        first.rows,
+        first.written,
+        first.rejected,
+        0,
+    )
+    assert second.rejected_file == first.rejected_file
+    assert "nothing was left to do" in str(second)
+
+
+def test_a_finished_job_whose_output_is_gone_is_done_again(tmp_path: Path) -> None:
+    source = corpus(tmp_path)
+    run(source, tmp_path / "out.jsonl")
+    before = (tmp_path / "out.jsonl").read_bytes()
+    (tmp_path / "out.jsonl").unlink()
+    run(source, tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+
+
+def change_input(folder: Path) -> dict[str, Any]:
+    with (folder / "말뭉치.jsonl").open("a") as file:
+        file.write('{"id": 1, "text": "더"}\n')
+    return {}
+
+
+def touch_input(folder: Path) -> dict[str, Any]:
+    os.utime(folder / "말뭉치.jsonl", ns=(1, 1))
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (change_input, r"input \S+말뭉치\.jsonl size was \d+, now it is \d+"),
+        (touch_input, r"말뭉치\.jsonl mtime was \d+, now it is 1"),
+        (lambda folder: {"keep": ["id"]}, r"options keep was absent, now it is \{'id': 'id'\}"),
+        (lambda folder: {"task": Words(0.001)}, r"task was 'words 0\.0', now it is 'words 0\.001'"),
+        (lambda folder: {"encoding": "utf-8-sig"}, "options encoding was 'utf-8', now it is 'utf-8-sig'"),
+    ],
+)
+@pytest.mark.parametrize("finished", [True, False])
+def test_another_job_with_the_same_output_is_refused(
+    change: Callable[[Path], dict[str, Any]], message: str, finished: bool, tmp_path: Path
+) -> None:
+    source, out = corpus(tmp_path, row290=RAISES), tmp_path / "out.jsonl"
+    if finished:
+        run(source, out)
+    else:
+        with pytest.raises(TooManyRejectedError):
+            run(source, out, max_rejected=0)
+    options = change(tmp_path)
+    task = options.pop("task", Words())
+    with pytest.raises(ProcessingError, match=rf"belongs to another job: .*{message}.*--overwrite"):
+        process(task, source, out, workers=1, progress=False, **options)
+    assert process(task, source, out, workers=1, progress=False, overwrite=True, **options).written >= 299
+
+
+def test_a_file_that_no_job_made_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_text("mine")
+    with pytest.raises(ProcessingError, match=r"out\.jsonl: exists already; give another --out, or --overwrite it"):
+        run(corpus(tmp_path), tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_text() == "mine"
+    run(corpus(tmp_path), tmp_path / "out.jsonl", overwrite=True)
+
+
+def test_two_processes_cannot_work_on_one_job(tmp_path: Path) -> None:
+    message = "another process is working on this job"
+    with JobFolder(tmp_path / "out.jsonl.job", {}, [], False), pytest.raises(ProcessingError, match=message):
+        run(corpus(tmp_path), tmp_path / "out.jsonl")
+
+
+def stopped(folder: Path) -> Path:
+    """A job that stopped in its middle; returns its folder."""
+    with pytest.raises(TooManyRejectedError):
+        run(corpus(folder, row200=RAISES), folder / "out.jsonl", max_rejected=0)
+    return folder / "out.jsonl.job"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("0.journal", b'{"rows": "x", "foo": 1}\n', "0.journal: is damaged"),
+        ("0.journal", b"\xff\n", "0.journal: is damaged"),
+        ("0.partial", b"", "0.partial: is shorter than its journal says"),
+        ("job.json", b"{", "job.json: is damaged"),
+        ("job.json", b"[]", "job.json: is damaged"),
+    ],
+)
+def test_a_damaged_job_is_told(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    folder = stopped(tmp_path)
+    (folder / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{message}.*--overwrite"):
+        run(tmp_path / "말뭉치.jsonl", tmp_path / "out.jsonl")
+    assert run(tmp_path / "말뭉치.jsonl", tmp_path / "out.jsonl", overwrite=True).written == 299
+
+
+def test_what_was_written_after_the_last_whole_line_of_the_journal_is_done_again(tmp_path: Path) -> None:
+    run(corpus(tmp_path, row200=RAISES), tmp_path / "whole.jsonl")
+    folder = stopped(tmp_path)
+    for name in ("0.partial", "0.rejected", "0.journal"):
+        with (folder / name).open("ab") as file:
+            file.write(b'{"rows": 99')
+    run(tmp_path / "말뭉치.jsonl", tmp_path / "out.jsonl")
+    for suffix in ("", ".rejected.jsonl"):
+        assert (tmp_path / f"out.jsonl{suffix}").read_bytes() == (tmp_path / f"whole.jsonl{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_a_job_killed_between_its_last_steps_goes_on(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = corpus(tmp_path, row200=RAISES), tmp_path / f"out{suffix}"
+    run(source, tmp_path / f"whole{suffix}")
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "_gather", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            run(source, out)
+    assert out.exists()
+    monkeypatch.setattr(workers.Pool, "__init__", lambda *_: pytest.fail("workers were started"))
+    assert run(source, out).rejected == 1
+    assert out.read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+    assert len(read_lines(tmp_path / f"out{suffix}.rejected.jsonl")) == 1
+
+
+# Killed --------------------------------------------------------------------------------------------------------------
+
+
+def start(source: Path, out: Path, seconds: float = 0.001) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(TASKS), str(source), str(out), str(seconds)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def processes_of(session: int) -> list[int]:
+    """All living processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[3]) == session and fields[0] not in "ZX":
+            found.append(int(path.parent.name))
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
+
+
+@linux
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_a_job_that_is_killed_again_and_again_ends_like_one_that_was_not(suffix: str, tmp_path: Path) -> None:
+    source = corpus(tmp_path, 3000, row700=EXITS, row1800=RAISES, row2999=CRASHES)
+    out, whole = tmp_path / f"out{suffix}", tmp_path / f"whole{suffix}"
+    process(Words(0.001), source, whole, row_seconds=1.0, workers=2, progress=False)
+    chance = random.Random(0)
+    kills = 0
+    while not out.exists():
+        running = start(source, out)
+        try:
+            running.wait(timeout=chance.uniform(1.0, 4.0))
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            kills += 1
+        running.communicate()
+        assert kills < 100
+    assert kills > 0
+    finished = start(source, out)
+    assert finished.communicate()[0] == f"{out} 2997 3\n"
+    for name in ("", ".rejected.jsonl"):
+        assert Path(f"{out}{name}").read_bytes() == Path(f"{whole}{name}").read_bytes()
+
+
+@linux
+@pytest.mark.parametrize(
+    ("number", "everybody"), [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGKILL, False)]
+)
+def test_no_worker_outlives_its_job(number: int, everybody: bool, tmp_path: Path) -> None:
+    running = start(corpus(tmp_path, 3000, row1100=SLEEPS), tmp_path / "out.jsonl", 0.002)
+    journal = tmp_path / "out.jsonl.job" / "0.journal"
+    wait_until(lambda: journal.exists() and journal.stat().st_size > 0)
+    assert len(processes_of(running.pid)) >= 3
+    if everybody:
+        os.killpg(running.pid, number)  # as a terminal does at Ctrl-C
+    else:
+        os.kill(running.pid, number)
+    running.communicate(timeout=30)
+    wait_until(lambda: not processes_of(running.pid), 10)
+    if number == signal.SIGINT:
+        assert json.loads(journal.read_text().splitlines()[-1])["rows"] >= 50
+
+
+def test_a_bar_shows_what_takes_long(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from korseq.processing import bar
+
+    monkeypatch.setattr(bar, "_DELAY", 0.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "150")
+    run(corpus(tmp_path, row3=RAISES), tmp_path / "out.jsonl", progress=True)
+    shown = capsys.readouterr().err
+    assert "300 rows" in shown
+    assert "rows/s" in shown
+    assert "characters/s" in shown
+    assert "1 set aside" in shown
