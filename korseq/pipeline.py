@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
@@ -31,6 +32,7 @@ from korseq.labelled import (
     with_targets,
 )
 from korseq.labels import LabelSet
+from korseq.mapping import mapped_dataset, mapped_rows
 from korseq.model import Precision, SequenceModel, compact, default_device, predict
 from korseq.nn.embeddings import EmbeddingStage
 from korseq.nn.encoders.base import Encoder
@@ -266,6 +268,32 @@ class Pipeline:
             answers = predict(self._compact(fitted, precision), encoded.data, self.device, precision)
             yield from finished(config, encoded, answers, fitted.vocabularies)
         _warn_truncated(truncated, seen, config.sequence)
+
+    def map(self, rows: Any, text: str | None = None, *, prefix: str = "", batch_size: int = _WINDOW) -> Any:
+        """Rows with the predictions beside them, as further columns.
+
+        For corpora that take hours, `korseq.processing.process` uses all cores and can be broken off.
+
+        Args:
+            rows: A `datasets.Dataset`; an `IterableDataset`, which is worked on as it is read; or any iterable of mappings or
+                strings. The same kind comes out; of an iterable, an iterator of dictionaries.
+            text: The column with the texts; None to look for a usual name.
+            prefix: Before the names of the new columns.
+            batch_size: Rows that are worked on together.
+
+        Raises:
+            DataError: If there is no such column, or one that is called like a new one.
+        """
+
+        def stream(texts: Iterable[str]) -> Iterator[Prediction]:
+            return self.stream(texts, batch_size)
+
+        columns = self.columns
+        if not hasattr(rows, "column_names"):
+            return mapped_rows(rows, stream, columns, text, prefix)
+        weights = b"".join(t.detach().cpu().numpy().tobytes() for t in self.model.state_dict().values())
+        identity = f"{self.config} {hashlib.sha256(weights).hexdigest()}"
+        return mapped_dataset(rows, stream, columns, text, prefix, batch_size, identity)
 
     def _compact(self, fitted: _Fitted, precision: Precision) -> SequenceModel:
         if precision not in self._compacted:

@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     {"labels", "registry", "shapes", "spans"},
     {"text", "nn"},
     {"heads", "data"},
-    {"model", "tagging"},
+    {"model", "tagging", "mapping"},
     {"training"},
     {"config"},
     {"card", "identity", "prepare"},

@@ -247,7 +247,8 @@ def encode(
     for analysis, ranges in zip(analyses, repeat(None) if cuts is None else cuts, strict=cuts is not None):
         count = len(analysis)
         if ranges is None:
-            truncated += count > room
+            # Of a text of so many characters, the tokenizer has not read all.
+            truncated += count > room or len(analysis.text) > options.max_characters
             ranges = ((0, min(count, room)),)
         lengths += [(stop - start or 1) + 2 * options.add_bos_eos for start, stop in ranges]
         for symbols_of, finds in look_ups.items():

@@ -41,6 +41,15 @@ def without_surrogates(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
+def text_in(cell: Any) -> str | None:
+    """The valid text that stands in a cell, or that the words in it make; None if it holds something else."""
+    if isinstance(cell, str):
+        return without_surrogates(cell)
+    if isinstance(cell, list) and all(isinstance(word, str) for word in cell):
+        return without_surrogates(" ".join(cell))
+    return None
+
+
 # What `errors="surrogateescape"` makes of bytes that cannot be decoded.
 _ESCAPED = re.compile("[\udc80-\udcff]")
 

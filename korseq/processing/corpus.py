@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from korseq.data.columns import TEXT_NAMES, find_column
 from korseq.data.files import File, is_file, is_remote
-from korseq.data.formats import FORMATS, Row, plain_lines, without_surrogates
+from korseq.data.formats import FORMATS, Row, plain_lines, text_in, without_surrogates
 from korseq.data.hub import HUB_NAME, dataset_rows, from_hub
 from korseq.errors import DataError, did_you_mean
 
@@ -140,19 +140,14 @@ class Corpus:
             assert keep is not None
             cells = row.cells
             kept = {name: _valid(cells.get(column)) for name, column in keep.items()}
-            content, problem = (None, row.problem) if row.problem else _text(cells.get(text), text)
-            yield Item(source, row.number, content, kept, problem)
-
-
-def _text(cell: Any, column: str) -> tuple[str | None, str | None]:
-    """The text in a cell, or what is wrong with it."""
-    if isinstance(cell, str):
-        return without_surrogates(cell), None
-    if cell is None:
-        return None, f"no value in the column '{column}'"
-    if isinstance(cell, list) and all(isinstance(word, str) for word in cell):
-        return without_surrogates(" ".join(cell)), None
-    return None, f"the column '{column}' holds {cell!r:.80}, which is not text"
+            content, problem = text_in(cells.get(text)), row.problem
+            if content is None and problem is None:
+                problem = (
+                    f"no value in the column '{text}'"
+                    if cells.get(text) is None
+                    else f"the column '{text}' holds {cells[text]!r:.80}, which is not text"
+                )
+            yield Item(source, row.number, None if problem else content, kept, problem)
 
 
 def _valid(cell: Any) -> Any:

@@ -127,7 +127,7 @@ class Tokenize(Task):
                         "end": max(analysis.ends[first:stop]),
                         "tokens": _tokens(analysis, first, stop),
                     }
-                    for first, stop in zip(starts, [*starts[1:], len(analysis)], strict=True)
+                    for first, stop in zip(starts, [*starts, len(analysis)][1:], strict=True)
                 ]
 
         return OpenTask({"sentence": str, "start": int, "end": int, "tokens": _TOKENS}, run)
