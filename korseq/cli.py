@@ -192,7 +192,9 @@ _Keep = Annotated[
     typer.Option(help="Column to keep beside the results; NEW=OLD renames it. Without any: all.", show_default=False),
 ]
 _Format = Annotated[str, typer.Option(help="Of the files in a folder: jsonl or parquet.")]
-_Workers = Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are cores.", show_default=False)]
+_Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes, or actors; as many as there are cores.", show_default=False)
+]
 _RowSeconds = Annotated[float, typer.Option(min=0.1, help="How long a row may take before it is set aside.")]
 _MaxRejected = Annotated[
     int | None, typer.Option(min=0, help="Stop when more rows than this are set aside.", show_default=False)
@@ -210,6 +212,8 @@ _PROCESS_EPILOG = """**Examples**
 - `korseq process runs/nsmc reviews.tsv.gz --text document --keep id --out labels.parquet`
 
 - `korseq process runs/ner 'corpus/*.jsonl.zst' out/` (a file for each source)
+
+- `korseq process runs/ner 's3://bucket/*.jsonl' out/ --engine ray` (the same on a Ray cluster)
 
 - `korseq process tokenize corpus/*.txt --out morphemes.jsonl` (morphemes alone; `--unit sentence` splits first)
 
@@ -230,6 +234,9 @@ def process(
     unit: Annotated[str, typer.Option(help="For `tokenize`: text, or sentence (a row a sentence).")] = "text",
     user_dictionary: _Dictionary = None,
     format: _Format = "jsonl",
+    engine: Annotated[
+        str, typer.Option(help="local: processes on this machine. ray: actors on a Ray cluster.")
+    ] = "local",
     workers: _Workers = None,
     row_seconds: _RowSeconds = 60.0,
     max_rejected: _MaxRejected = None,
@@ -257,6 +264,7 @@ def process(
             text=text,
             keep=_renamed(keep),
             format=_one_of("--format", format, ("jsonl", "parquet")),
+            engine=_one_of("--engine", engine, ("local", "ray")),
             workers=workers,
             row_seconds=row_seconds,
             max_rejected=max_rejected,

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from korseq.processing import OpenTask, Task, process, workers
 
@@ -61,8 +60,17 @@ class Words(Task):
         return text.split()
 
 
-if __name__ == "__main__":  # python corpus_tasks.py SOURCE OUT SECONDS: a job that a test can kill
-    source, out, seconds = sys.argv[1:4]
+def main() -> None:
+    """python -m corpus_tasks SOURCES OUT SECONDS ENGINE: a job that a test can kill."""
+    sources, out, seconds, engine = sys.argv[1:]
     workers._ROWS = 50
-    done = process(Words(float(seconds)), source, out, row_seconds=1.0, workers=2, progress=False)
-    print(Path(out), done.written, done.rejected)
+    task = Words(float(seconds))
+    done = process(task, sources, out, row_seconds=1.0, workers=2, engine=engine, progress=False)  # type: ignore[arg-type]
+    print(done.out, done.written, done.rejected)
+
+
+if __name__ == "__main__":
+    # Ray sends the task to other processes by the name of its module, which there is not __main__.
+    import corpus_tasks
+
+    corpus_tasks.main()

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from korseq import __version__
-from korseq.errors import DataError
+from korseq.errors import ConfigError, DataError
 from korseq.processing.bar import Bar
 from korseq.processing.corpus import Corpus, Item, Sources, expanded
 from korseq.processing.journal import JobFolder, Journal
 from korseq.processing.outputs import Output, output_for
-from korseq.processing.parts import Part, run_part
+from korseq.processing.parts import Part, check_allowed, run_part
+from korseq.processing.ray_engine import run_on_ray
 from korseq.processing.tasks import Predict, Task
 from korseq.processing.workers import Pool
 from korseq.text.kiwi import available_cores
@@ -71,6 +72,7 @@ def process(
     text: str | None = None,
     keep: Sequence[str] | Mapping[str, str] | None = None,
     format: Literal["jsonl", "parquet"] = "jsonl",
+    engine: Literal["local", "ray"] = "local",
     workers: int | None = None,
     row_seconds: float = 60.0,
     max_rejected: int | None = None,
@@ -95,7 +97,9 @@ def process(
             column.
         keep: Columns that go to the output beside the results; a mapping renames them: {new: old}. None for all.
         format: Of the files in a folder.
-        workers: Processes; None for as many as there are cores. The output does not depend on it.
+        engine: "local": processes on this machine. "ray": actors on a Ray cluster, or on this machine if there is none; each
+            makes whole files of a folder, so that there should be many sources.
+        workers: Processes, or actors; None for as many as there are cores. The output does not depend on it.
         row_seconds: How long a row may take.
         max_rejected: Stop when more rows than this are set aside.
         encoding: Of text files.
@@ -113,7 +117,10 @@ def process(
     names = {name: name for name in keep} if keep is not None and not isinstance(keep, Mapping) else keep
     corpus = Corpus(expanded(sources), text, names, task.splits, encoding, subset, split)
     target = Path(str(out).rstrip("/"))
-    parts = _parts(corpus, target, format if str(out).endswith("/") or target.is_dir() else None)
+    into_folder = str(out).endswith("/") or target.is_dir()
+    if engine == "ray" and not into_folder:
+        raise ConfigError(f"{out}: the engine ray makes a file of each source; name a folder, '{out}/'")
+    parts = _parts(corpus, target, format if into_folder else None)
     output = output_for(parts[0].target, _first(corpus))
     identity = {"task": task.identity(), "output": output.describe(), "korseq": __version__} | corpus.identity()
     outputs = [part.target for part in parts]
@@ -126,7 +133,8 @@ def process(
                 part.target.parent.mkdir(parents=True, exist_ok=True)
             journals = [Journal(job.folder, part.number) for part in parts]
             with Bar(journals, corpus.size, progress) as bar:
-                _run(task, parts, journals, output, workers or available_cores(), row_seconds, max_rejected, bar)
+                run = _run_on_ray if engine == "ray" else _run
+                run(task, parts, journals, output, workers, row_seconds, max_rejected, bar)
             _gather(journals, rejected_file)
             job.finish(_totals(journals))
             seconds = time.monotonic() - began
@@ -140,9 +148,9 @@ def process(
 def _run(
     task: Task,
     parts: Sequence[Part],
-    journals: Sequence[Journal],
+    journals: list[Journal],
     output: Output,
-    workers: int,
+    workers: int | None,
     row_seconds: float,
     max_rejected: int | None,
     bar: Bar,
@@ -150,13 +158,34 @@ def _run(
     """Make the output files that are not yet in their places, one after the other."""
     if all(journal.is_placed for journal in journals):
         return
-    with Pool(task, output, workers, row_seconds) as pool:
+    with Pool(task, output, workers or available_cores(), row_seconds) as pool:
         for part, journal in zip(parts, journals, strict=True):
             if not journal.is_placed:
                 others = sum(j.progress.rejected for j in journals if j is not journal)
                 allowed = None if max_rejected is None else max_rejected - others
                 run_part(pool, part, output, journal, allowed, bar.show)
             bar.pass_by(part.corpus.size)
+
+
+def _run_on_ray(
+    task: Task,
+    parts: Sequence[Part],
+    journals: list[Journal],
+    output: Output,
+    workers: int | None,
+    row_seconds: float,
+    max_rejected: int | None,
+    bar: Bar,
+) -> None:
+    """The same on a cluster, several at a time."""
+
+    def done(number: int) -> None:
+        journals[number].reload()
+        check_allowed(_totals(journals)["rejected"], _totals(journals)["rows"], max_rejected)
+        bar.pass_by(parts[number].corpus.size)
+
+    folder = journals[0].partial.parent
+    run_on_ray(task, output, parts, folder, workers, row_seconds, max_rejected, done)
 
 
 def _parts(corpus: Corpus, out: Path, format: str | None) -> list[Part]:

@@ -71,6 +71,10 @@ class Journal:
         self.partial = folder / f"{number}.partial"
         self.rejected = folder / f"{number}.rejected"
         self._journal = folder / f"{number}.journal"
+        self.reload()
+
+    def reload(self) -> None:
+        """Take the state from the file once more, where another process goes on with it."""
         self.progress = Progress()
         self.known: dict[int, str] = {}
         self._length = self._read()
@@ -116,6 +120,7 @@ class Journal:
             _opened(self.rejected, self.progress.rejected_length) as self._set_aside,
             _opened(self._journal, self._length) as self._lines,
         ):
+            _lock(self._lines, self._journal)
             self._committed = time.monotonic()
             try:
                 yield
@@ -172,8 +177,9 @@ class JobFolder:
         if existing and not folder.exists() and not overwrite:
             raise ProcessingError(f"{existing[0]}: exists already; give another --out, or --overwrite it")
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(folder / _LOCK)
+        self._lock = (folder / _LOCK).open("ab")
         try:
+            _lock(self._lock, folder / _LOCK)
             self.finished: Mapping[str, Any] | None = self._begin(overwrite)
         except BaseException:
             self._lock.close()
@@ -241,19 +247,16 @@ def _force(file: IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-def _locked(path: Path) -> IO[bytes]:
-    """A file that one process at a time can have; the system frees it when the process ends, however it ends."""
-    file = path.open("ab")
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Keep all other processes out of a file; the system lets them in when this one ends, however it ends."""
     try:
         import fcntl
     except ImportError:  # Windows
-        return file
+        return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        file.close()
         raise ProcessingError(f"{path.parent}: another process is working on this job") from None
-    return file
 
 
 def _differences(before: Any, now: Any, path: str = "") -> list[str]:

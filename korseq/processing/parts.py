@@ -84,6 +84,19 @@ def run_part(
     output.finish(journal.partial, part.target)
 
 
+def check_allowed(rejected: int, rows: int, allowed: int | None) -> None:
+    """Stop a job of which too many rows were set aside.
+
+    Raises:
+        TooManyRejectedError: If they are more than `allowed`.
+    """
+    if allowed is not None and rejected > allowed:
+        raise TooManyRejectedError(
+            f"stopped after {rows:,} rows: {rejected:,} were set aside, more than the {allowed:,} allowed "
+            "(--max-rejected). What was done is kept: with a greater number, the same command goes on"
+        )
+
+
 def _after(before: Progress, settled: Settled) -> Progress:
     return replace(
         before,
@@ -106,11 +119,7 @@ def _rejected(settled: Settled) -> bytes:
 
 
 def _check(progress: Progress, settled: Settled, allowed: int | None) -> None:
-    if allowed is not None and progress.rejected > allowed:
-        raise TooManyRejectedError(
-            f"stopped after {progress.rows:,} rows: {progress.rejected:,} were set aside, more than the {allowed:,} allowed "
-            "(--max-rejected). What was done is kept: with a greater number, the same command goes on"
-        )
+    check_allowed(progress.rejected, progress.rows, allowed)
     if progress.written == 0 and progress.rejected >= _HOPELESS:
         raise ProcessingError(
             f"not one of the first {progress.rows:,} rows could be used; the last one: {max(settled.rejected.items())[1]}"

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from corpus_tasks import CRASHES, EXITS, RAISES, REASONS, SLEEPS, Words
 
-from korseq.errors import CheckpointError, DataError, ProcessingError
+from korseq.errors import CheckpointError, ConfigError, DataError, ProcessingError
 from korseq.processing import TooManyRejectedError, job, process, workers
 from korseq.processing.journal import JobFolder
 
@@ -448,9 +448,10 @@ def test_a_job_killed_between_its_last_steps_goes_on(
 # Killed --------------------------------------------------------------------------------------------------------------
 
 
-def start(source: Path, out: Path, seconds: float = 0.001) -> subprocess.Popen[str]:
+def start(source: Path | str, out: Path | str, seconds: float, engine: str = "local") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(TASKS), str(source), str(out), str(seconds)],
+        [sys.executable, str(TASKS), str(source), str(out), str(seconds), engine],
+        env=os.environ | {"PYTHONPATH": str(TASKS.parent)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -482,25 +483,24 @@ linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks a
 
 
 @linux
-@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_a_job_that_is_killed_again_and_again_ends_like_one_that_was_not(suffix: str, tmp_path: Path) -> None:
-    source = corpus(tmp_path, 3000, row700=EXITS, row1800=RAISES, row2999=CRASHES)
-    out, whole = tmp_path / f"out{suffix}", tmp_path / f"whole{suffix}"
-    process(Words(0.001), source, whole, row_seconds=1.0, workers=2, progress=False)
+def test_a_job_that_is_killed_again_and_again_ends_like_one_that_was_not(tmp_path: Path) -> None:
+    source = corpus(tmp_path, 1500, row700=EXITS, row1100=RAISES, row1499=CRASHES)
+    out, whole = tmp_path / "out.parquet", tmp_path / "whole.parquet"
+    process(Words(0.002), source, whole, row_seconds=1.0, workers=2, progress=False)
     chance = random.Random(0)
     kills = 0
     while not out.exists():
-        running = start(source, out)
+        running = start(source, out, 0.002)
         try:
-            running.wait(timeout=chance.uniform(1.0, 4.0))
+            running.wait(timeout=chance.uniform(1.0, 3.0) if kills else 1.0)
         except subprocess.TimeoutExpired:
             os.killpg(running.pid, signal.SIGKILL)
             kills += 1
         running.communicate()
         assert kills < 100
     assert kills > 0
-    finished = start(source, out)
-    assert finished.communicate()[0] == f"{out} 2997 3\n"
+    finished = start(source, out, 0.002)
+    assert finished.communicate()[0] == f"{out} 1497 3\n"
     for name in ("", ".rejected.jsonl"):
         assert Path(f"{out}{name}").read_bytes() == Path(f"{whole}{name}").read_bytes()
 
@@ -510,7 +510,7 @@ def test_a_job_that_is_killed_again_and_again_ends_like_one_that_was_not(suffix:
     ("number", "everybody"), [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGKILL, False)]
 )
 def test_no_worker_outlives_its_job(number: int, everybody: bool, tmp_path: Path) -> None:
-    running = start(corpus(tmp_path, 3000, row1100=SLEEPS), tmp_path / "out.jsonl", 0.002)
+    running = start(corpus(tmp_path, 3000, row1100=SLEEPS), tmp_path / "out.jsonl", 0.005)
     journal = tmp_path / "out.jsonl.job" / "0.journal"
     wait_until(lambda: journal.exists() and journal.stat().st_size > 0)
     assert len(processes_of(running.pid)) >= 3
@@ -522,6 +522,66 @@ def test_no_worker_outlives_its_job(number: int, everybody: bool, tmp_path: Path
     wait_until(lambda: not processes_of(running.pid), 10)
     if number == signal.SIGINT:
         assert json.loads(journal.read_text().splitlines()[-1])["rows"] >= 50
+
+
+@linux
+def test_ray_makes_the_same_files_though_an_actor_is_killed(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    for number in range(4):
+        (tmp_path / "in" / str(number)).mkdir(parents=True)
+        corpus(tmp_path / "in" / str(number), 300, **{f"row{number * 100}": EXITS, "row250": RAISES})
+    sources = f"{tmp_path}/in/*/*.jsonl"
+    local = run(sources, f"{tmp_path}/local/", workers=2)
+    running = start(sources, f"{tmp_path}/ray/", 0.005, "ray")
+    try:
+        journals = tmp_path / "ray.job"
+        wait_until(lambda: sum("rows" in path.read_text() for path in journals.glob("*.journal")) >= 2, 120)
+        actors = [pid for pid in processes_of_title("ray::MapWorker") if running.pid in ancestors_of(pid)]
+        os.kill(actors[0], signal.SIGKILL)
+        output, errors = running.communicate(timeout=240)
+    finally:
+        running.kill()
+    assert output.splitlines()[-1] == f"{tmp_path}/ray {local.written} {local.rejected}", errors
+    assert len(actors) == 2
+    for number in range(4):
+        name = f"part-{number:05}.jsonl"
+        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
+    for engine in ("ray", "local"):
+        assert len(read_lines(tmp_path / f"{engine}.rejected.jsonl")) == local.rejected
+    rejected = [(tmp_path / f"{engine}.rejected.jsonl").read_bytes() for engine in ("ray", "local")]
+    assert rejected[0] == rejected[1]
+
+
+def processes_of_title(title: str) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(title.encode()):
+                found.append(int(path.parent.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def ancestors_of(pid: int) -> list[int]:
+    found = []
+    while pid > 1:
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        found.append(pid)
+    return found
+
+
+def test_ray_needs_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"the engine ray makes a file of each source; name a folder, '.*out\.jsonl/'"
+    ):
+        run(corpus(tmp_path), tmp_path / "out.jsonl", engine="ray")
+
+
+def test_without_ray_its_installation_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'korseq\[ray\]'"):
+        run(corpus(tmp_path), f"{tmp_path}/out/", engine="ray")
 
 
 def test_a_bar_shows_what_takes_long(
