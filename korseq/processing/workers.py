@@ -30,7 +30,7 @@ from korseq.processing.tasks import OpenTask, Records, Task
 from korseq.shapes import Shape
 
 # Rows and characters of a chunk: enough for batches of equal length, few enough that little is lost when a run is killed.
-_ROWS, _CHARACTERS = 1024, 1 << 18
+_ROWS, _CHARACTERS = 2048, 1 << 19
 _PULSE = 0.5  # seconds between a worker's signs of life
 _START = 600.0  # seconds in which a worker must have loaded its task
 _DEATHS = 3  # of workers that have not begun, one after the other, before the job is given up
