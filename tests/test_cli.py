@@ -48,12 +48,12 @@ def examples_file(folder: Path, name: str = "examples.tsv") -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "demo", "doctor"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "process", "index-terms", "demo", "doctor"])
 def test_every_command_has_help(command: str) -> None:
     assert "Usage" in korseq(command, "--help").stdout.decode()
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "process", "index-terms"])
 def test_help_shows_examples(command: str) -> None:
     text = korseq(command, "--help").stdout.decode()
     assert "Example" in text
@@ -270,3 +270,54 @@ def test_demo_learns_and_shows_predictions() -> None:
     assert accuracy > 0.75
     assert "부정" in output
     assert "긍정" in output
+
+
+# Corpus jobs ---------------------------------------------------------------------------------------------------------
+
+
+def test_process_predicts_a_corpus_and_its_exit_status_tells_of_rows_set_aside(run: Path, tmp_path: Path) -> None:
+    source = examples_file(tmp_path)
+    out = tmp_path / "labels.jsonl"
+    first = korseq("process", run, source, "--keep", "gold=label", "--out", out)
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [row["label"] for row in rows] == [row["gold"] for row in rows] == [label for _, label in EXAMPLES]
+    assert b"8 rows from 8 in" in first.stderr
+    assert b"nothing was left to do" in korseq("process", run, source, "--keep", "gold=label", "--out", out).stderr
+    assert b"belongs to another job: options keep was" in korseq("process", run, source, out, code=1).stderr
+    with source.open("ab") as file:
+        file.write("\xff\t긍정\n".encode("latin-1", "replace") + b"\xff\n")
+    again = korseq("process", run, source, "--keep", "gold=label", "--overwrite", "--workers", 1, out, code=3)
+    assert b"rows were set aside, see" in again.stderr
+    assert f"{out}.rejected.jsonl" in again.stderr.decode()
+
+
+def test_process_tokenize_splits_sentences_and_takes_user_words(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("뚝딱뚝이가 왔다. 반갑다!\n", encoding="utf-8")
+    (tmp_path / "words.txt").write_text("뚝딱뚝이\tNNP\n", encoding="utf-8")
+    korseq("process", "tokenize", tmp_path / "a.txt", tmp_path / "out.jsonl", "--unit", "sentence", "--user-dictionary",
+           tmp_path / "words.txt", "--workers", 1)  # fmt: skip
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["sentence"] for row in rows] == ["뚝딱뚝이가 왔다.", "반갑다!"]
+    assert rows[0]["tokens"][0] == {"form": "뚝딱뚝이", "tag": "NNP", "start": 0, "end": 4}
+
+
+def test_index_terms_of_a_corpus(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("김태웅이 제주도로 떠났다\n", encoding="utf-8")
+    korseq("index-terms", tmp_path / "a.txt", "--out", tmp_path / "terms.jsonl", "--workers", 1)
+    (row,) = map(json.loads, (tmp_path / "terms.jsonl").read_text(encoding="utf-8").splitlines())
+    assert row["terms"][-2:] == ["제주도", "떠나다"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["process", "nowhere", "a.txt", "out.jsonl"], "there is no such file"),
+        (["process", "tokenize", "a.txt"], "say where the results go: --out FILE.jsonl, FILE.parquet or FOLDER/"),
+        (["process", "tokenize", "a.txt", "o.jsonl", "--unit", "sentnce"], "--unit sentnce; did you mean 'sentence'?"),
+        (["process", "tokenize", "a.txt", "o/", "--format", "csv"], "--format csv"),
+        (["process", "runs/x", "a.txt", "o.jsonl", "--unit", "sentence"], "belong to `korseq process tokenize`"),
+        (["process", "tokenize", "a.txt", "o.jsonl", "--user-dictionary", "w.txt"], "cannot read the user dictionary"),
+    ],
+)
+def test_a_corpus_job_that_cannot_begin_says_why(arguments: list[str], message: str) -> None:
+    assert message in korseq(*arguments, code=1).stderr.decode()

@@ -14,7 +14,7 @@ import signal
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
@@ -306,37 +306,37 @@ class Pool:
         more = True
         while True:
             for worker in self._workers:
-                if worker.columns is None or worker.attempt is not None:
-                    continue
-                if not waiting and more and len(order) < 4 * len(self._workers):
-                    chunk = next(work, None)
-                    more = chunk is not None
-                    if chunk is not None:
-                        order.append(chunk)
-                        begun = _begun(chunk, known, found)
-                        if isinstance(begun, Settled):
-                            settled[chunk.first] = begun
-                        else:
-                            waiting.append(begun)
-                if waiting:
+                if waiting and worker.columns is not None and worker.attempt is None:
                     self._hand_out(worker, waiting.popleft())
             while order and order[0].first in settled:
                 yield settled.pop(order.popleft().first)
+            # While they work: the next chunks are read before anybody waits for them.
+            while more and len(waiting) < len(self._workers) and len(order) < 4 * len(self._workers):
+                chunk = next(work, None)
+                more = chunk is not None
+                if chunk is not None:
+                    order.append(chunk)
+                    begun = _begun(chunk, known, found)
+                    if isinstance(begun, Settled):
+                        settled[chunk.first] = begun
+                    else:
+                        waiting.append(begun)
             if not order and not more:
                 return
-            if not (more and len(order) < 4 * len(self._workers) and self._is_free()):
-                for attempt, outcome in self._listen():
-                    if isinstance(outcome, _Done):
-                        self._warn(outcome.warnings)
-                    try:
-                        attempt.order = attempt.steps.send(outcome)
-                        waiting.appendleft(attempt)
-                    except StopIteration as end:
-                        settled[attempt.chunk.first] = end.value
+            for attempt, outcome in self._listen(0.0 if self._can_go_on(waiting, order, settled) else 0.25):
+                if isinstance(outcome, _Done):
+                    self._warn(outcome.warnings)
+                try:
+                    attempt.order = attempt.steps.send(outcome)
+                    waiting.appendleft(attempt)
+                except StopIteration as end:
+                    settled[attempt.chunk.first] = end.value
             idle()
 
-    def _is_free(self) -> bool:
-        return any(worker.columns is not None and worker.attempt is None for worker in self._workers)
+    def _can_go_on(self, waiting: Collection[_Attempt], order: Sequence[Chunk], settled: Collection[int]) -> bool:
+        """Whether there is something to do before a worker says anything."""
+        free = any(worker.columns is not None and worker.attempt is None for worker in self._workers)
+        return bool(waiting and free) or bool(order and order[0].first in settled)
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
@@ -352,10 +352,10 @@ class Pool:
         except OSError:  # it is dead, as `_listen` will notice
             return
 
-    def _listen(self) -> list[tuple[_Attempt, _Outcome]]:
-        """What has become of the chunks that were handed out; waits a little for something to happen."""
+    def _listen(self, seconds: float = 0.25) -> list[tuple[_Attempt, _Outcome]]:
+        """What has become of the chunks that were handed out; waits so long for something to happen."""
         outcomes: list[tuple[_Attempt, _Outcome]] = []
-        readable = set(wait([worker.connection for worker in self._workers], timeout=0.25))
+        readable = set(wait([worker.connection for worker in self._workers], timeout=seconds))
         for index, worker in enumerate(self._workers):
             if worker.connection in readable:
                 try:

@@ -7,7 +7,6 @@ eojeol it stands in). Parts depend on a key that many tokens share, so that they
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -72,19 +71,17 @@ def eojeols(analysis: Analysis) -> Sequence[str]:
 
     A token without length right after a word belongs to that word, as in `Alignment.eojeol_of`.
     """
-    text, starts, ends = analysis.text, analysis.starts, analysis.ends
+    text = analysis.text
     unclean = clean(text).text is not text
+    found_words = [(match[0], match.end()) for match in _WORD.finditer(text)]
+    words = iter([(clean(word).text, end) for word, end in found_words] if unclean else found_words)
+    word, stop = next(words, ("", len(text) + 1))
     found: list[str] = []
-    word = ""
-    for match in _WORD.finditer(text):
-        word, end = match[0], match.end()
-        if unclean:
-            word = clean(word).text
-        stop = bisect_left(starts, end, len(found))  # starts never decrease
-        while stop < len(starts) and starts[stop] == ends[stop] == end:
-            stop += 1
-        found += [word] * (stop - len(found))
-    return found + [word] * (len(starts) - len(found))
+    for start, end in zip(analysis.starts, analysis.ends, strict=True):  # starts never decrease
+        while start >= stop and not start == stop == end:
+            word, stop = next(words, (word, len(text) + 1))
+        found.append(word)
+    return found
 
 
 def forms(analysis: Analysis) -> Sequence[str]:
