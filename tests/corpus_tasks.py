@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from korseq.processing import OpenTask, Task, process, workers
+from korseq.processing import OpenTask, Task, chunks, process
 
 EXITS, CRASHES, SLEEPS, RAISES = "끝내라", "죽어라", "잠들라", "틀려라"
 REASONS = {
@@ -63,7 +63,7 @@ class Words(Task):
 def main() -> None:
     """python -m corpus_tasks SOURCES OUT SECONDS ENGINE: a job that a test can kill."""
     sources, out, seconds, engine = sys.argv[1:]
-    workers._ROWS = 50
+    chunks._ROWS = 50
     task = Words(float(seconds))
     done = process(task, sources, out, row_seconds=1.0, workers=2, engine=engine, progress=False)  # type: ignore[arg-type]
     print(done.out, done.written, done.rejected)

@@ -64,3 +64,13 @@ def test_every_snippet_runs_and_prints_what_the_readme_says(tmp_path: Path, monk
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))
 def test_links_lead_somewhere(link: str) -> None:
     assert (REPOSITORY / link).exists()
+
+
+def test_the_task_on_the_page_about_corpus_jobs_runs(tmp_path: Path) -> None:
+    page = (REPOSITORY / "korseq" / "processing" / "README.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "lengths.py").write_text(script, encoding="utf-8")
+    shutil.copytree(REPOSITORY / "corpora", tmp_path / "corpora")
+    subprocess.run([sys.executable, "lengths.py"], cwd=tmp_path, check=True, timeout=120)
+    first = (tmp_path / "lengths.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    assert first.endswith(',"length":26}')

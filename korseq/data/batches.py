@@ -38,14 +38,18 @@ class Batch(Sequences):
         return int(self.mask.sum())
 
 
-def collate(data: EncodedData, indices: NDArray[np.int64]) -> Batch:
-    """The padded batch of the given sequences; no Python work per token."""
-    tokens = _padded(data, indices)
+def collate(data: EncodedData, indices: NDArray[np.int64], rounded: bool = False) -> Batch:
+    """The padded batch of the given sequences; no Python work per token.
+
+    Args:
+        rounded: Pad to one of a few widths.
+    """
+    tokens = _padded(data, indices, rounded)
     if data.units is None:
         targets = None if data.targets is None else torch.from_numpy(data.targets[indices])
         return Batch(tokens.ids, tokens.parts, tokens.mask, targets, indices)
-    symbols = _padded(data.units.symbols, indices)
-    places, real = _ragged(data.units.symbols.offsets, indices)
+    symbols = _padded(data.units.symbols, indices, rounded)
+    places, real = _ragged(data.units.symbols.offsets, indices, rounded)
 
     def of_units(flat: NDArray[Any], padding: int) -> Tensor:
         return torch.from_numpy(np.where(real, flat[places], padding).astype(np.int64))
@@ -56,8 +60,8 @@ def collate(data: EncodedData, indices: NDArray[np.int64]) -> Batch:
     return Batch(tokens.ids, tokens.parts, tokens.mask, targets, indices, units)
 
 
-def _padded(data: EncodedData, indices: NDArray[np.int64]) -> Sequences:
-    places, mask = _ragged(data.offsets, indices)
+def _padded(data: EncodedData, indices: NDArray[np.int64], rounded: bool) -> Sequences:
+    places, mask = _ragged(data.offsets, indices, rounded)
     ids, parts = {}, {}
     for feature, flat in data.ids.items():
         padded = np.where(mask, flat[places], 0).astype(np.int64)
@@ -77,11 +81,14 @@ def _parts_of(parts: Parts, rows: NDArray[np.int64]) -> BatchParts:
     return BatchParts(torch.from_numpy(parts.ids[places]), torch.from_numpy(new_starts.astype(np.int32)))
 
 
-def _ragged(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _ragged(
+    offsets: NDArray[np.int64], rows: NDArray[np.int64], rounded: bool
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Where the elements of the given rows stand, padded to the longest row: places (rows, longest), and which are real."""
     starts = offsets[rows]
     lengths = offsets[rows + 1] - starts
-    position = np.arange(lengths.max())
+    longest = lengths.max()
+    position = np.arange(_rounded(longest) if rounded else longest)
     real = position < lengths[:, None]
     return np.where(real, starts[:, None] + position, 0), real
 
@@ -99,17 +106,27 @@ def training_order(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch
 
 
 def prediction_batches(data: EncodedData, tokens: int) -> Iterator[Batch]:
-    """Every sequence once, from the shortest to the longest, as many to a batch as make about `tokens` padded tokens, or units
-    if these are more."""
+    """Every sequence, from the shortest to the longest, as many to a batch as make about `tokens` padded tokens, or units if
+    these are more.
+
+    Only a few shapes occur, for oneDNN keeps what it has made for every shape that it meets, half a megabyte for an LSTM: the
+    width is rounded up, and the number of sequences is a power of two. The last batch is filled up with its last sequence.
+    """
     units = data.lengths if data.units is None else data.units.symbols.lengths
     order = np.lexsort((units, data.lengths))
     widths = np.maximum(data.lengths, units)[order]
     start = 0
     while start < len(order):
-        # A batch grows until its size times its greatest width exceeds the budget. Its first width bounds the size: looking
-        # further would take quadratic time.
-        widest = np.maximum.accumulate(widths[start : start + max(1, tokens // int(widths[start]))])
-        padded = widest * np.arange(1, len(widest) + 1)
-        size = max(1, int(np.searchsorted(padded, tokens, side="right")))
-        yield collate(data, order[start : start + size])
+        # A batch doubles as long as its size times its greatest width keeps to the budget.
+        size = 1
+        while size < len(order) - start and 2 * size * _rounded(widths[start : start + 2 * size].max()) <= tokens:
+            size *= 2
+        chosen = order[start : start + size]
+        yield collate(data, np.pad(chosen, (0, size - len(chosen)), mode="edge"), rounded=True)
         start += size
+
+
+def _rounded(width: int) -> int:
+    """The width, or the next number above it that has three significant bits: 8, 10, 12, 14, 16, 20, 24, 28, 32, …"""
+    step = 1 << max(0, int(width).bit_length() - 3)
+    return -(-int(width) // step) * step

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from korseq.processing.journal import Journal
+from korseq.processing.journal import Journal, total
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -29,7 +29,10 @@ class Bar:
         self._size = size
         self._wanted = wanted and sys.stderr.isatty()
         self._began = time.monotonic()
-        self._rows, self._characters = self._total("rows"), self._total("characters")  # of earlier sittings
+        self._rows, self._characters = (
+            total(self._journals, "rows"),
+            total(self._journals, "characters"),
+        )  # of earlier sittings
         self._passed = 0
         self._bar: RichProgress | None = None
 
@@ -54,18 +57,15 @@ class Bar:
         seconds = time.monotonic() - self._began
         if not self._wanted or seconds < _DELAY:
             return
-        rows = self._total("rows")
-        speeds = (rows - self._rows) / seconds, (self._total("characters") - self._characters) / seconds
+        rows = total(self._journals, "rows")
+        speeds = (rows - self._rows) / seconds, (total(self._journals, "characters") - self._characters) / seconds
         text = f"{rows:,} rows · {speeds[0]:,.0f} rows/s · {speeds[1]:,.0f} characters/s"
-        if rejected := self._total("rejected"):
+        if rejected := total(self._journals, "rejected"):
             text += f" · {rejected:,} set aside"
         if self._bar is None:
             self._bar = self._made()
             self._task = self._bar.add_task(text, total=self._size)
         self._bar.update(self._task, completed=self._passed + position, description=text)
-
-    def _total(self, name: str) -> int:
-        return sum(getattr(journal.progress, name) for journal in self._journals)
 
     @staticmethod
     def _made() -> RichProgress:

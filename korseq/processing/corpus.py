@@ -161,8 +161,11 @@ def _valid(cell: Any) -> Any:
     return cell
 
 
-def expanded(sources: Sources) -> tuple[str, ...] | Dataset | IterableDataset:
+def expanded(sources: Sources, out: Path) -> tuple[str, ...] | Dataset | IterableDataset:
     """The files that names and patterns mean, those of a pattern sorted; and names on the hub. A dataset as it is.
+
+    Args:
+        out: The output, which lies among the input of nobody: a pattern that matches it does not mean it.
 
     Raises:
         DataError: If a name or a pattern means nothing, or a file is of no known format.
@@ -170,7 +173,7 @@ def expanded(sources: Sources) -> tuple[str, ...] | Dataset | IterableDataset:
     if hasattr(sources, "column_names"):
         return sources
     names = [sources] if isinstance(sources, str | Path) else sources
-    found = [name for given in names for name in _matching(str(given))]
+    found = [name for given in names for name in _matching(str(given)) if not _is_output(name, out)]
     for name in found:
         suffix = File(name).suffix
         if is_file(name) and suffix not in FORMATS:
@@ -180,6 +183,15 @@ def expanded(sources: Sources) -> tuple[str, ...] | Dataset | IterableDataset:
             "there is nothing to read; name files, patterns such as 'corpus/*.txt', or a dataset on the hub"
         )
     return tuple(dict.fromkeys(found))
+
+
+def _is_output(name: str, out: Path) -> bool:
+    """Whether a file is what the job writes: the output, what lies in it if it is a folder, or what lies beside it."""
+    if is_remote(name):
+        return False
+    path, target = Path(name).absolute(), out.absolute()
+    beside = target.with_name(target.name + ".rejected.jsonl")
+    return path in (target, beside) or target in path.parents
 
 
 def _matching(name: str) -> list[str]:

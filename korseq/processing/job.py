@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,14 +15,16 @@ from korseq import __version__
 from korseq.errors import ConfigError, DataError
 from korseq.processing.bar import Bar
 from korseq.processing.corpus import Corpus, Item, Sources, expanded
-from korseq.processing.journal import JobFolder, Journal
-from korseq.processing.outputs import Output, output_for
-from korseq.processing.parts import Part, check_allowed, run_part
+from korseq.processing.journal import JobFolder, Journal, total
+from korseq.processing.local_engine import run_locally
+from korseq.processing.outputs import output_for
+from korseq.processing.parts import Part, Plan
 from korseq.processing.ray_engine import run_on_ray
 from korseq.processing.tasks import Predict, Task
-from korseq.processing.workers import Pool
-from korseq.text.kiwi import available_cores
 
+_ENGINES = {"local": run_locally, "ray": run_on_ray}
+# What a summary tells of the state of the journals.
+_COUNTS = ("rows", "written", "rejected", "truncated", "characters")
 # Rows that tell the types of columns, and whether any can be used.
 _FIRST = 1000
 
@@ -115,8 +117,8 @@ def process(
     """
     task = task if isinstance(task, Task) else Predict(task)
     names = {name: name for name in keep} if keep is not None and not isinstance(keep, Mapping) else keep
-    corpus = Corpus(expanded(sources), text, names, task.splits, encoding, subset, split)
     target = Path(str(out).rstrip("/"))
+    corpus = Corpus(expanded(sources, target), text, names, task.splits, encoding, subset, split)
     into_folder = str(out).endswith("/") or target.is_dir()
     if engine == "ray" and not into_folder:
         raise ConfigError(f"{out}: the engine ray makes a file of each source; name a folder, '{out}/'")
@@ -131,61 +133,18 @@ def process(
             began = time.monotonic()
             for part in parts:
                 part.target.parent.mkdir(parents=True, exist_ok=True)
+            plan = Plan(task, parts, output, job.folder, Path.cwd(), workers, row_seconds, max_rejected)
             journals = [Journal(job.folder, part.number) for part in parts]
             with Bar(journals, corpus.size, progress) as bar:
-                run = _run_on_ray if engine == "ray" else _run
-                run(task, parts, journals, output, workers, row_seconds, max_rejected, bar)
+                _ENGINES[engine](plan, journals, bar)
             _gather(journals, rejected_file)
-            job.finish(_totals(journals))
+            job.finish({name: total(journals, name) for name in _COUNTS})
             seconds = time.monotonic() - began
         assert job.finished is not None
         totals = job.finished
         return Summary(
             **totals, seconds=seconds, out=target, rejected_file=rejected_file if totals["rejected"] else None
         )
-
-
-def _run(
-    task: Task,
-    parts: Sequence[Part],
-    journals: list[Journal],
-    output: Output,
-    workers: int | None,
-    row_seconds: float,
-    max_rejected: int | None,
-    bar: Bar,
-) -> None:
-    """Make the output files that are not yet in their places, one after the other."""
-    if all(journal.is_placed for journal in journals):
-        return
-    with Pool(task, output, workers or available_cores(), row_seconds) as pool:
-        for part, journal in zip(parts, journals, strict=True):
-            if not journal.is_placed:
-                others = sum(j.progress.rejected for j in journals if j is not journal)
-                allowed = None if max_rejected is None else max_rejected - others
-                run_part(pool, part, output, journal, allowed, bar.show)
-            bar.pass_by(part.corpus.size)
-
-
-def _run_on_ray(
-    task: Task,
-    parts: Sequence[Part],
-    journals: list[Journal],
-    output: Output,
-    workers: int | None,
-    row_seconds: float,
-    max_rejected: int | None,
-    bar: Bar,
-) -> None:
-    """The same on a cluster, several at a time."""
-
-    def done(number: int) -> None:
-        journals[number].reload()
-        check_allowed(_totals(journals)["rejected"], _totals(journals)["rows"], max_rejected)
-        bar.pass_by(parts[number].corpus.size)
-
-    folder = journals[0].partial.parent
-    run_on_ray(task, output, parts, folder, workers, row_seconds, max_rejected, done)
 
 
 def _parts(corpus: Corpus, out: Path, format: str | None) -> list[Part]:
@@ -228,9 +187,3 @@ def _gather(journals: Sequence[Journal], target: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     staged.replace(target)
-
-
-def _totals(journals: Iterable[Journal]) -> dict[str, int]:
-    names = ("rows", "written", "rejected", "truncated", "characters")
-    found = [journal.progress for journal in journals]
-    return {name: sum(getattr(progress, name) for progress in found) for name in names}

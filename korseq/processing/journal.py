@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -154,6 +154,11 @@ class Journal:
     def _write(self, entry: Mapping[str, Any]) -> None:
         self._lines.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
         _force(self._lines)
+
+
+def total(journals: Iterable[Journal], name: str) -> int:
+    """The sum of one attribute of `Progress`."""
+    return sum(getattr(journal.progress, name) for journal in journals)
 
 
 class JobFolder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -10,10 +10,12 @@ from pathlib import Path
 from pydantic_core import to_json
 
 from korseq.errors import ProcessingError
+from korseq.processing.chunks import Settled, chunks
 from korseq.processing.corpus import Corpus
 from korseq.processing.journal import Journal, Progress
 from korseq.processing.outputs import Output
-from korseq.processing.workers import Pool, Settled, chunks
+from korseq.processing.pool import Pool
+from korseq.processing.tasks import Task
 
 # If so many rows come first and fail, the task is not what was meant.
 _HOPELESS = 100
@@ -32,6 +34,31 @@ class Part:
     number: int
     corpus: Corpus
     target: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an engine needs to know. Sent to the machines of a cluster, so picklable.
+
+    Attributes:
+        task: What is done with every text.
+        parts: The output files.
+        output: Their format.
+        folder: Of the job.
+        directory: In which the names of files are meant.
+        workers: How many processes or actors; None for as many as there are cores.
+        row_seconds: How long a row may take.
+        max_rejected: How many rows may be set aside; None for any number.
+    """
+
+    task: Task
+    parts: Sequence[Part]
+    output: Output
+    folder: Path
+    directory: Path
+    workers: int | None
+    row_seconds: float
+    max_rejected: int | None
 
 
 class TooManyRejectedError(ProcessingError):
@@ -75,8 +102,8 @@ def run_part(
     with journal.open(output.header(columns)):
         if not journal.progress.complete:
             done = journal.progress.rows
-            work = chunks(islice(part.corpus, done, None), lambda: part.corpus.position, done)
-            for settled in pool.settle(work, journal.known, journal.note, tell):
+            rows = chunks(islice(part.corpus, done, None), lambda: part.corpus.position, done)
+            for settled in pool.settle(rows, journal.known, journal.note, tell):
                 position = settled.chunk.position
                 journal.append(_after(journal.progress, settled), settled.payload, _rejected(settled))
                 _check(journal.progress, settled, allowed)

@@ -1,65 +1,53 @@
 """The parts of a job on a Ray cluster: each is one row of a Ray dataset, mapped by a pool of actors.
 
-An actor holds a worker with the open task, and runs whole parts exactly as the local engine does, with the same journal: what an
-actor that dies has done is kept, and the actor that gets its part next goes on there. The job's folder and the output must lie
-where all machines see them.
+An actor holds a worker with the open task, and runs whole parts exactly as the local engine does, with the same journal: what
+an actor that dies has done is kept, and the actor that gets its part next goes on there. The job's folder and the output must
+lie where all machines see them.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from korseq.errors import ConfigError, KorseqError, ProcessingError
-from korseq.processing.journal import Journal
-from korseq.processing.outputs import Output
-from korseq.processing.parts import Part, run_part
-from korseq.processing.tasks import Task
-from korseq.processing.workers import Pool
+from korseq.processing.bar import Bar
+from korseq.processing.journal import Journal, total
+from korseq.processing.parts import Plan, check_allowed, run_part
+from korseq.processing.pool import Pool
 
 
 class _Actor:
     """Runs parts, one after the other."""
 
-    def __init__(
-        self, task: Task, output: Output, parts: Sequence[Part], folder: Path, row_seconds: float, allowed: int | None
-    ) -> None:
-        self._output, self._parts, self._folder, self._allowed = output, parts, folder, allowed
-        self._pool = Pool(task, output, 1, row_seconds)
+    def __init__(self, plan: Plan) -> None:
+        os.chdir(plan.directory)  # in which the names of files are meant
+        self._plan = plan
+        self._pool = Pool(plan.task, plan.output, 1, plan.row_seconds)
 
     def __call__(self, row: Mapping[str, int]) -> dict[str, Any]:
-        part = self._parts[row["number"]]
+        part = self._plan.parts[row["number"]]
+        journal = Journal(self._plan.folder, part.number)
         try:
-            run_part(self._pool, part, self._output, Journal(self._folder, part.number), self._allowed)
+            run_part(self._pool, part, self._plan.output, journal, self._plan.max_rejected)
         except KorseqError as error:  # Ray would show it with its own traceback
             return {"number": part.number, "error": str(error)}
         return {"number": part.number, "error": None}
 
 
-def run_on_ray(
-    task: Task,
-    output: Output,
-    parts: Sequence[Part],
-    folder: Path,
-    actors: int | None,
-    row_seconds: float,
-    allowed: int | None,
-    done: Callable[[int], None],
-) -> None:
+def run_on_ray(plan: Plan, journals: Sequence[Journal], bar: Bar) -> None:
     """Make the output files that are not yet in their places.
 
     Args:
-        folder: Of the job.
-        actors: How many run at once, with a CPU each; None for as many as the cluster has CPUs.
-        allowed: Rows that may be set aside in one part.
-        done: Is told the number of every part that is in its place.
+        journals: Of all parts.
+        bar: Shows how far they are.
 
     Raises:
         ConfigError: If Ray is not installed.
         ProcessingError: If a part cannot be made.
+        TooManyRejectedError: If more rows are set aside than are allowed.
     """
     os.environ.setdefault(
         "RAY_BACKEND_LOG_LEVEL", "fatal"
@@ -68,7 +56,7 @@ def run_on_ray(
         import ray
     except ImportError:
         raise ConfigError("the engine ray needs Ray: pip install 'korseq[ray]'") from None
-    left = [part.number for part in parts if not Journal(folder, part.number).is_placed]
+    left = [part.number for part, journal in zip(plan.parts, journals, strict=True) if not journal.is_placed]
     if not left:
         return
     begun_here = not ray.is_initialized()
@@ -77,17 +65,15 @@ def run_on_ray(
     try:
         logging.getLogger("ray").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
-        dataset = ray.data.from_items([{"number": number} for number in left], override_num_blocks=len(left))
-        mapped = dataset.map(
-            _Actor,
-            fn_constructor_args=(task, output, parts, folder, row_seconds, allowed),
-            compute=ray.data.ActorPoolStrategy(size=min(actors or int(ray.cluster_resources()["CPU"]), len(left))),
-            num_cpus=1,
-        )
-        for row in mapped.iter_rows():
+        actors = min(plan.workers or int(ray.cluster_resources()["CPU"]), len(left))
+        rows = ray.data.from_items([{"number": number} for number in left], override_num_blocks=len(left))
+        pool = ray.data.ActorPoolStrategy(size=actors)
+        for row in rows.map(_Actor, fn_constructor_args=(plan,), compute=pool, num_cpus=1).iter_rows():
             if row["error"] is not None:
                 raise ProcessingError(row["error"])
-            done(row["number"])
+            journals[row["number"]].reload()
+            check_allowed(total(journals, "rejected"), total(journals, "rows"), plan.max_rejected)
+            bar.pass_by(plan.parts[row["number"]].corpus.size)
     finally:
         if begun_here:
             ray.shutdown()

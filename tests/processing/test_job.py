@@ -22,7 +22,7 @@ import pytest
 from corpus_tasks import CRASHES, EXITS, RAISES, REASONS, SLEEPS, Words
 
 from korseq.errors import CheckpointError, ConfigError, DataError, ProcessingError
-from korseq.processing import TooManyRejectedError, job, process, workers
+from korseq.processing import TooManyRejectedError, chunks, job, pool, process
 from korseq.processing.journal import JobFolder
 
 TASKS = Path(__file__).parents[1] / "corpus_tasks.py"
@@ -30,7 +30,7 @@ TASKS = Path(__file__).parents[1] / "corpus_tasks.py"
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_ROWS", 50)
+    monkeypatch.setattr(chunks, "_ROWS", 50)
 
 
 def corpus(folder: Path, rows: int = 300, **poison: str) -> Path:
@@ -179,6 +179,15 @@ def test_a_folder_gets_a_file_for_each_source(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "b" / "part-00001.parquet")["text"].to_pylist() == ["하나", ""]
 
 
+def test_a_pattern_does_not_mean_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    corpus(tmp_path, row5=RAISES)
+    for out in ("out.jsonl", "folder/"):
+        # In the second round, what the first one wrote is input like any other.
+        assert run("**/*.jsonl", out, keep=["id", "text"]).rows == (300 if out == "out.jsonl" else 299 + 1 + 300)
+        assert run("**/*.jsonl", out, keep=["id", "text"]).seconds == 0
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -318,7 +327,7 @@ def test_a_finished_job_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Mo
     source = corpus(tmp_path, row5=RAISES)
     first = run(source, tmp_path / "out.jsonl")
     state = (tmp_path / "out.jsonl").stat()
-    monkeypatch.setattr(workers.Pool, "__init__", lambda *_: pytest.fail("workers were started"))
+    monkeypatch.setattr(pool.Pool, "__init__", lambda *_: pytest.fail("workers were started"))
     second = run(source, tmp_path / "out.jsonl")
     assert (tmp_path / "out.jsonl").stat() == state
     assert (second.rows, second.written, second.rejected, second.seconds) == (
@@ -439,7 +448,7 @@ def test_a_job_killed_between_its_last_steps_goes_on(
         with pytest.raises(KeyboardInterrupt):
             run(source, out)
     assert out.exists()
-    monkeypatch.setattr(workers.Pool, "__init__", lambda *_: pytest.fail("workers were started"))
+    monkeypatch.setattr(pool.Pool, "__init__", lambda *_: pytest.fail("workers were started"))
     assert run(source, out).rejected == 1
     assert out.read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
     assert len(read_lines(tmp_path / f"out{suffix}.rejected.jsonl")) == 1

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from korseq.errors import ProcessingError
-from korseq.processing import workers
+from korseq.processing import chunks as chunking
+from korseq.processing.chunks import Chunk, Died, Done, Failed, Order, Outcome, Settled, attempts_at, chunks
 from korseq.processing.corpus import Item
 from korseq.processing.outputs import JsonLines
-from korseq.processing.workers import Chunk, Pool, Settled, _Died, _Done, _Failed, _Order, _Outcome, _steps, chunks
+from korseq.processing.pool import Pool
 
 
 def items(texts: list[str]) -> list[Item]:
@@ -28,35 +29,35 @@ def chunk_of(texts: list[str], first: int = 0) -> Chunk:
 # The steps -----------------------------------------------------------------------------------------------------------
 
 
-def simulated(order: _Order, dies_of: set[int], fails: set[int], crowd: int) -> _Outcome:
+def simulated(order: Order, dies_of: set[int], fails: set[int], crowd: int) -> Outcome:
     """What a worker would make of an order; `crowd`: more rows than it can take together."""
     bad = [row for row in order.rows if row in dies_of | fails]
     if not order.singly:
         if len(order.rows) > crowd:
-            return _Died("memory", None)
+            return Died("memory", None)
         if not bad:
-            return _Done(repr(list(order.rows)).encode(), len(order.rows), {}, 0, [])
-        return _Died("crash", None) if bad[0] in dies_of else _Failed("error")
+            return Done(repr(list(order.rows)).encode(), len(order.rows), {}, 0, [])
+        return Died("crash", None) if bad[0] in dies_of else Failed("error")
     rejected = {}
     for row in order.rows:
         if row in dies_of:
-            return _Died("crash", row)
+            return Died("crash", row)
         if row in fails:
             rejected[row] = "error"
     good = [row for row in order.rows if row not in rejected]
-    return _Done(repr(good).encode(), len(good), rejected, 0, [])
+    return Done(repr(good).encode(), len(good), rejected, 0, [])
 
 
 def drive(chunk: Chunk, dies_of: set[int], fails: set[int], crowd: int = 1000) -> tuple[Settled, int, dict[int, str]]:
     """How the chunk ends, how often workers died, and what was told of rows that kill."""
     told: dict[int, str] = {}
-    steps = _steps(chunk, {}, told.__setitem__)
+    steps = attempts_at(chunk, {}, told.__setitem__)
     deaths = 0
     try:
         order = next(steps)
         while True:
             outcome = simulated(order, dies_of, fails, crowd)
-            deaths += isinstance(outcome, _Died)
+            deaths += isinstance(outcome, Died)
             order = steps.send(outcome)
     except StopIteration as end:
         return end.value, deaths, told
@@ -90,17 +91,17 @@ def test_rows_that_are_well_but_not_together_are_taken_one_at_a_time(dies: set[i
 
 
 def test_rows_that_killed_before_are_not_tried_again() -> None:
-    steps = _steps(chunk_of(["가", "나", "다"], first=7), {8: "crash"}, lambda row, reason: None)
+    steps = attempts_at(chunk_of(["가", "나", "다"], first=7), {8: "crash"}, lambda row, reason: None)
     assert list(next(steps).rows) == [0, 2]
 
 
 def test_a_chunk_that_fails_for_no_row_is_set_aside_in_the_end() -> None:
-    steps = _steps(chunk_of(["가", "나"]), {}, lambda row, reason: None)
+    steps = attempts_at(chunk_of(["가", "나"]), {}, lambda row, reason: None)
     next(steps)
-    for _ in range(workers._FAILURES):
-        steps.send(_Failed("KeyError: 'words'"))
+    for _ in range(chunking._FAILURES):
+        steps.send(Failed("KeyError: 'words'"))
     with pytest.raises(StopIteration) as end:
-        steps.send(_Failed("KeyError: 'words'"))
+        steps.send(Failed("KeyError: 'words'"))
     assert end.value.value.rejected == {0: "KeyError: 'words'", 1: "KeyError: 'words'"}
 
 
@@ -110,8 +111,8 @@ def test_a_chunk_that_fails_for_no_row_is_set_aside_in_the_end() -> None:
 @given(st.lists(st.integers(0, 40), max_size=40), st.data())
 def test_chunks_depend_on_the_rows_alone(lengths: list[int], data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "_ROWS", 5)
-        patch.setattr(workers, "_CHARACTERS", 60)
+        patch.setattr(chunking, "_ROWS", 5)
+        patch.setattr(chunking, "_CHARACTERS", 60)
         all_items = items(["가" * length for length in lengths])
         whole = list(chunks(all_items, lambda: 0))
         assert [item for chunk in whole for item in chunk.items] == all_items
