@@ -30,6 +30,7 @@ FLOORS: list[set[str]] = [
     {"processing"},
     {"demo", "doctor"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL = {room: i for i, floor in enumerate(FLOORS) for room in floor}
 # Beyond the floors: these rooms stand on the same one or lower, but must stay strangers.

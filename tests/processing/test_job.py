@@ -437,14 +437,18 @@ def test_what_was_written_after_the_last_whole_line_of_the_journal_is_done_again
         assert (tmp_path / f"out.jsonl{suffix}").read_bytes() == (tmp_path / f"whole.jsonl{suffix}").read_bytes()
 
 
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_a_job_killed_between_its_last_steps_goes_on(
+def test_a_job_broken_off_between_its_last_steps_goes_on(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, out = corpus(tmp_path, row200=RAISES), tmp_path / f"out{suffix}"
     run(source, tmp_path / f"whole{suffix}")
     with monkeypatch.context() as patch:
-        patch.setattr(job, "_gather", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(job, "_gather", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(source, out)
     assert out.exists()
@@ -465,6 +469,8 @@ def start(source: Path | str, out: Path | str, seconds: float, engine: str = "lo
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Where the tests run in the background, Ctrl-C is ignored, which processes inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
