@@ -57,6 +57,13 @@ class Task(ABC):
         """Load what it needs, in the process that does the work, on one thread."""
 
 
+def _warm(task: OpenTask) -> OpenTask:
+    """The task, after a first text: with it, Kiwi takes seconds to get ready, for which no row of a corpus is to blame."""
+    for _ in task.run(["한국어로 쓴 글"]):
+        pass
+    return task
+
+
 @dataclass(frozen=True)
 class Predict(Task):
     """The predictions of a trained pipeline.
@@ -85,7 +92,7 @@ class Predict(Task):
         def run(texts: Iterable[str]) -> Iterable[Records]:
             return ([answer.as_dict()] for answer in pipeline.stream(texts, precision=self.precision))
 
-        return OpenTask(pipeline.columns, run)
+        return _warm(OpenTask(pipeline.columns, run))
 
 
 _TOKENS: list[Shape] = [{"form": str, "tag": str, "start": int, "end": int}]
@@ -113,9 +120,11 @@ class Tokenize(Task):
     def open(self) -> OpenTask:
         tokenizer = self.tokenizer.with_threads(1)
         if self.unit == "text":
-            return OpenTask(
-                {"tokens": _TOKENS},
-                lambda texts: ([{"tokens": _tokens(a, 0, len(a))}] for a in tokenizer.stream(texts)),
+            return _warm(
+                OpenTask(
+                    {"tokens": _TOKENS},
+                    lambda texts: ([{"tokens": _tokens(a, 0, len(a))}] for a in tokenizer.stream(texts)),
+                )
             )
 
         def run(texts: Iterable[str]) -> Iterable[Records]:
@@ -130,7 +139,7 @@ class Tokenize(Task):
                     for first, stop in zip(starts, [*starts, len(analysis)][1:], strict=True)
                 ]
 
-        return OpenTask({"sentence": str, "start": int, "end": int, "tokens": _TOKENS}, run)
+        return _warm(OpenTask({"sentence": str, "start": int, "end": int, "tokens": _TOKENS}, run))
 
 
 def _tokens(analysis: Analysis, first: int, stop: int) -> list[dict[str, Any]]:
@@ -167,7 +176,7 @@ class IndexTerms(Task):
 
     def open(self) -> OpenTask:
         tokenizer = self.tokenizer.with_threads(1)
-        return OpenTask({"terms": [str]}, lambda texts: ([{"terms": terms(a)}] for a in tokenizer.stream(texts)))
+        return _warm(OpenTask({"terms": [str]}, lambda texts: ([{"terms": terms(a)}] for a in tokenizer.stream(texts))))
 
 
 def terms(analysis: Analysis) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import EXAMPLES
@@ -74,6 +76,21 @@ def test_tasks_are_equal_exactly_if_they_give_the_same(folder: Path, trained: Pi
     assert len({task.identity() for task in tasks}) == len(tasks)
     assert Predict(folder).identity() == Predict(tmp_path / "copy").identity()
     assert Tokenize(KiwiTokenizer(threads=1)).identity() == Tokenize().identity()
+
+
+def test_a_worker_is_ready_only_when_kiwi_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kiwi takes seconds for its first text: a row that came first would be taken for one that hangs."""
+    asked: list[str] = []
+    stream = KiwiTokenizer._parts
+
+    def noted(self: KiwiTokenizer, texts: Iterable[str], max_characters: int | None) -> Any:
+        return stream(self, (asked.append(text) or text for text in texts), max_characters)
+
+    monkeypatch.setattr(KiwiTokenizer, "_parts", noted)
+    for task in (Predict(folder), Tokenize(), Tokenize(unit="sentence"), IndexTerms()):
+        asked.clear()
+        task.open()
+        assert len(asked) == 1
 
 
 @pytest.mark.parametrize("unit", ["text", "sentence"])
