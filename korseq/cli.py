@@ -7,8 +7,7 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import tee
 from pathlib import Path
@@ -255,9 +254,10 @@ def process(
         raise ConfigError("--unit and --user-dictionary belong to `korseq process tokenize`; a pipeline has its own")
     else:
         task = processing.Predict(what)
-    *read, target = _with_target(sources, out)
-    with _broken_off():
-        summary = processing.process(
+    _run_job(
+        sources,
+        out,
+        lambda read, target: processing.process(
             task,
             read,
             target,
@@ -272,8 +272,8 @@ def process(
             subset=subset,
             split=split,
             overwrite=overwrite,
-        )
-    _say(summary)
+        ),
+    )
 
 
 @app.command(
@@ -294,40 +294,31 @@ def index_terms(
     from korseq import processing
 
     task = processing.IndexTerms(_tokenizer(user_dictionary))
-    *read, target = _with_target(sources, out)
-    with _broken_off():
-        summary = processing.process(
-            task,
-            read,
-            target,
-            text=text,
-            keep=_renamed(keep),
-            workers=workers,
-            encoding=encoding,
-            overwrite=overwrite,
-        )
-    _say(summary)
+    columns = _renamed(keep)
+    _run_job(
+        sources,
+        out,
+        lambda read, target: processing.process(
+            task, read, target, text=text, keep=columns, workers=workers, encoding=encoding, overwrite=overwrite
+        ),
+    )
 
 
-def _with_target(sources: list[str], out: str | None) -> list[str]:
-    """The sources, and then the output."""
-    if out is None and len(sources) < 2:
-        raise ConfigError("say where the results go: --out FILE.jsonl, FILE.parquet or FOLDER/")
-    return sources if out is None else [*sources, out]
+def _run_job(sources: list[str], out: str | None, job: Callable[[list[str], str], Summary]) -> None:
+    """Run a corpus job from the sources to the output, which is the last of them if it is not named; and say what came of it.
 
-
-@contextmanager
-def _broken_off() -> Iterator[None]:
-    """End a corpus job in good order at Ctrl-C, and at the signal with which systems end a process."""
+    It ends in good order at Ctrl-C, and at the signal with which systems end a process.
+    """
+    if out is None:
+        if len(sources) < 2:
+            raise ConfigError("say where the results go: --out FILE.jsonl, FILE.parquet or FOLDER/")
+        *sources, out = sources
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        yield
+        summary = job(sources, out)
     except KeyboardInterrupt:
         print("korseq: interrupted; the same command goes on", file=sys.stderr)
         sys.exit(130)
-
-
-def _say(summary: Summary) -> None:
     print(f"korseq: {summary}", file=sys.stderr)
     if summary.rejected:
         sys.exit(_SET_ASIDE)
