@@ -65,7 +65,7 @@ def main() -> None:
     sources, out, seconds, engine = sys.argv[1:]
     chunks._ROWS = 50
     task = Words(float(seconds))
-    done = process(task, sources, out, row_seconds=1.0, workers=2, engine=engine, progress=False)  # type: ignore[arg-type]
+    done = process(task, sources, out, row_seconds=1.0, workers=2, engine=engine, progress=False)
     print(done.out, done.written, done.rejected)
 
 

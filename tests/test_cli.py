@@ -314,7 +314,10 @@ def test_index_terms_of_a_corpus(tmp_path: Path) -> None:
         (["process", "nowhere", "a.txt", "out.jsonl"], "there is no such file"),
         (["process", "tokenize", "a.txt"], "say where the results go: --out FILE.jsonl, FILE.parquet or FOLDER/"),
         (["process", "tokenize", "a.txt", "o.jsonl", "--unit", "sentnce"], "--unit sentnce; did you mean 'sentence'?"),
-        (["process", "tokenize", "a.txt", "o/", "--format", "csv"], "--format csv"),
+        (
+            ["process", "tokenize", "a.txt", "o/", "--format", "csv"],
+            "no format is called 'csv'; valid are: jsonl, parquet",
+        ),
         (["process", "runs/x", "a.txt", "o.jsonl", "--unit", "sentence"], "belong to `korseq process tokenize`"),
         (["process", "tokenize", "a.txt", "o.jsonl", "--user-dictionary", "w.txt"], "cannot read the user dictionary"),
     ],

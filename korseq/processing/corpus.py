@@ -217,12 +217,15 @@ def _remote_matches(pattern: str) -> list[str]:
 
 
 def _state(name: str) -> dict[str, Any]:
-    """What changes when a file does."""
+    """What changes when a file does; nothing of what is no file, or is not there."""
     if is_remote(name):
         import fsspec
 
-        system, path = fsspec.core.url_to_fs(name)
-        info = system.info(path)
+        try:
+            system, path = fsspec.core.url_to_fs(name)
+            info = system.info(path)
+        except OSError:
+            return {}
         times = {
             key: str(info[key]) for key in ("mtime", "ETag", "LastModified", "last_modified", "created") if key in info
         }

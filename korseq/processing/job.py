@@ -9,15 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 from korseq import __version__
-from korseq.errors import ConfigError, DataError
+from korseq.errors import ConfigError, DataError, did_you_mean
 from korseq.processing.bar import Bar
 from korseq.processing.corpus import Corpus, Item, Sources, expanded
 from korseq.processing.journal import JobFolder, Journal, total
 from korseq.processing.local_engine import run_locally
-from korseq.processing.outputs import output_for
+from korseq.processing.outputs import OUTPUTS, output_for
 from korseq.processing.parts import Part, Plan
 from korseq.processing.ray_engine import run_on_ray
 from korseq.processing.tasks import Predict, Task
@@ -73,8 +72,8 @@ def process(
     *,
     text: str | None = None,
     keep: Sequence[str] | Mapping[str, str] | None = None,
-    format: Literal["jsonl", "parquet"] = "jsonl",
-    engine: Literal["local", "ray"] = "local",
+    format: str = "jsonl",
+    engine: str = "local",
     workers: int | None = None,
     row_seconds: float = 60.0,
     max_rejected: int | None = None,
@@ -98,7 +97,7 @@ def process(
         text: The column with the texts; None to look for a usual name. A `.txt` file is a text a line, unless this names a
             column.
         keep: Columns that go to the output beside the results; a mapping renames them: {new: old}. None for all.
-        format: Of the files in a folder.
+        format: Of the files in a folder: "jsonl" or "parquet".
         engine: "local": processes on this machine. "ray": actors on a Ray cluster, or on this machine if there is none; each
             makes whole files of a folder, so that there should be many sources.
         workers: Processes, or actors; None for as many as there are cores. The output does not depend on it.
@@ -118,10 +117,14 @@ def process(
     task = task if isinstance(task, Task) else Predict(task)
     names = {name: name for name in keep} if keep is not None and not isinstance(keep, Mapping) else keep
     target = Path(str(out).rstrip("/"))
-    corpus = Corpus(expanded(sources, target), text, names, task.splits, encoding, subset, split)
     into_folder = str(out).endswith("/") or target.is_dir()
+    if engine not in _ENGINES:
+        raise ConfigError(f"no engine is called '{engine}'{did_you_mean(engine, _ENGINES)}")
+    if into_folder and f".{format}" not in OUTPUTS:
+        raise ConfigError(f"no format is called '{format}'{did_you_mean(format, [s[1:] for s in OUTPUTS])}")
     if engine == "ray" and not into_folder:
         raise ConfigError(f"{out}: the engine ray makes a file of each source; name a folder, '{out}/'")
+    corpus = Corpus(expanded(sources, target), text, names, task.splits, encoding, subset, split)
     parts = _parts(corpus, target, format if into_folder else None)
     output = output_for(parts[0].target, _first(corpus))
     identity = {"task": task.identity(), "output": output.describe(), "korseq": __version__} | corpus.identity()

@@ -111,21 +111,24 @@ class Journal:
 
         Raises:
             CheckpointError: If the files are shorter than the journal says.
+            ProcessingError: If another process has them open.
         """
-        if not self.progress.length:  # nothing is in it yet
-            self.partial.write_bytes(header)
-            self.progress = replace(self.progress, length=len(header))
-        with (
-            _opened(self.partial, self.progress.length) as self._data,
-            _opened(self.rejected, self.progress.rejected_length) as self._set_aside,
-            _opened(self._journal, self._length) as self._lines,
-        ):
-            _lock(self._lines, self._journal)
-            self._committed = time.monotonic()
-            try:
-                yield
-            finally:
-                self.commit()
+        with self._journal.open("ab") as locked:
+            _lock(locked, self._journal)  # before anything is cut off, which another process might be writing
+            self.reload()
+            if not self.progress.length:  # nothing is in it yet
+                self.partial.write_bytes(header)
+                self.progress = replace(self.progress, length=len(header))
+            with (
+                _opened(self.partial, self.progress.length) as self._data,
+                _opened(self.rejected, self.progress.rejected_length) as self._set_aside,
+                _opened(self._journal, self._length) as self._lines,
+            ):
+                self._committed = time.monotonic()
+                try:
+                    yield
+                finally:
+                    self.commit()
 
     def note(self, row: int, reason: str) -> None:
         """Remember at once that a row kills workers: a job that goes on need not find it again."""

@@ -1,4 +1,4 @@
-"""How records are written: JSON lines, or Parquet.
+"""How records are written: JSON lines, or Parquet. To add a format: a subclass of `Output`, and its line in `OUTPUTS`.
 
 While a job runs, what it has done lies in a partial file that only ever grows at its end, so that it can be cut back to
 any earlier state: lines of JSON, or a stream of Arrow record batches. Workers make the bytes that are appended.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +30,11 @@ class Output(ABC):
 
     kept: Sequence[str]
     """Names of the columns that stand beside the results."""
+
+    @classmethod
+    @abstractmethod
+    def for_rows(cls, items: Sequence[Item]) -> Output:
+        """For rows like these first ones."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -68,6 +73,10 @@ class JsonLines(Output):
     def __init__(self, kept: Sequence[str]) -> None:
         self.kept = kept
 
+    @classmethod
+    def for_rows(cls, items: Sequence[Item]) -> JsonLines:
+        return cls(list(dict.fromkeys(name for item in items for name in item.kept)))
+
     def describe(self) -> str:
         return "jsonl"
 
@@ -103,7 +112,7 @@ class Parquet(Output):
         self.kept = schema.names
 
     @classmethod
-    def for_rows(cls, items: Iterable[Item]) -> Parquet:
+    def for_rows(cls, items: Sequence[Item]) -> Parquet:
         """With the types that the first rows show. Columns of mixed types, or without a value, are strings."""
         cells: dict[str, list[Any]] = {}
         for item in items:
@@ -174,21 +183,22 @@ class Parquet(Output):
         return cell
 
 
+OUTPUTS: dict[str, type[Output]] = {".jsonl": JsonLines, ".parquet": Parquet}
+
+
 def output_for(path: Path, first: Sequence[Item]) -> Output:
     """The format that the name of a file tells.
 
     Args:
         path: Of the output.
-        first: Some rows, which have the columns that are kept, and from which Parquet takes their types.
+        first: Some rows, which have the columns that are kept.
 
     Raises:
         ProcessingError: If there is none.
     """
-    if path.suffix == ".jsonl":
-        return JsonLines(list(dict.fromkeys(name for item in first for name in item.kept)))
-    if path.suffix == ".parquet":
-        return Parquet.for_rows(first)
-    raise ProcessingError(f"{path}: the output must end in .jsonl or .parquet, or be a folder (end in /)")
+    if path.suffix not in OUTPUTS:
+        raise ProcessingError(f"{path}: the output must end in {' or '.join(OUTPUTS)}, or be a folder (end in /)")
+    return OUTPUTS[path.suffix].for_rows(first)
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

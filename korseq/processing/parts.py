@@ -140,7 +140,8 @@ def _rejected(settled: Settled) -> bytes:
     lines = []
     for row, reason in sorted(settled.rejected.items()):
         item = settled.chunk.items[row]
-        entry = {"source": item.source, "row": item.row or None, "reason": reason, **item.kept}
+        entry = {"source": item.source, "row": item.row or None, "reason": reason}
+        entry |= {f"kept_{name}" if name in entry else name: cell for name, cell in item.kept.items()}
         lines.append(to_json(entry, bytes_mode="base64", fallback=str) + b"\n")
     return b"".join(lines)
 

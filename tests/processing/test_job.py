@@ -23,7 +23,7 @@ from corpus_tasks import CRASHES, EXITS, RAISES, REASONS, SLEEPS, Words
 
 from korseq.errors import CheckpointError, ConfigError, DataError, ProcessingError
 from korseq.processing import TooManyRejectedError, chunks, job, pool, process
-from korseq.processing.journal import JobFolder
+from korseq.processing.journal import JobFolder, Journal, Progress
 
 TASKS = Path(__file__).parents[1] / "corpus_tasks.py"
 
@@ -198,6 +198,7 @@ def test_a_pattern_does_not_mean_the_output(tmp_path: Path, monkeypatch: pytest.
         ("empty.jsonl", r"empty\.jsonl: there are no rows"),
         ("other.jsonl", r"other\.jsonl: not one of the first 1 rows can be used: no text column found among: 제목"),
         ("cp949.txt", r"cp949\.txt, row 1: not one of the first 2 rows can be used: is not utf-8 \(byte 0xbc\)"),
+        ("memory://missing.jsonl", r"not one of the first 1 rows can be used: cannot be read"),
         ([], "there is nothing to read"),
     ],
 )
@@ -283,6 +284,30 @@ def test_rows_without_a_text_are_set_aside_with_what_is_kept(tmp_path: Path) -> 
         (6, None, "is not JSON (Expecting property name enclosed in double quotes: line 2 column 1 (char 2))"),
         (9, None, "is not utf-8 (byte 0xff)"),
     ]
+
+
+def test_what_is_kept_never_hides_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "x", "reason": "mine"}\n{"text": null, "reason": "mine"}\n')
+    run(tmp_path / "a.jsonl", tmp_path / "out.jsonl")
+    (rejected,) = read_lines(tmp_path / "out.jsonl.rejected.jsonl")
+    assert rejected["reason"] == "no value in the column 'text'"
+    assert rejected["kept_reason"] == "mine"
+
+
+def test_a_second_process_cuts_nothing_off(tmp_path: Path) -> None:
+    one, two = Journal(tmp_path, 0), Journal(tmp_path, 0)
+    with one.open(b"header"):
+        one.append(Progress(rows=1), b"record", b"")
+        with pytest.raises(ProcessingError, match="another process"), two.open(b"header"):
+            pass
+    assert one.partial.read_bytes() == b"headerrecord"
+    two.reload()
+    assert two.progress.rows == 1
+
+
+def test_an_unknown_engine_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no engine is called 'rai'; did you mean 'ray'"):
+        run(corpus(tmp_path), tmp_path / "out.jsonl", engine="rai")
 
 
 def test_a_file_that_is_cut_short_loses_only_its_end(tmp_path: Path) -> None:

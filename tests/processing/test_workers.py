@@ -184,12 +184,8 @@ def test_a_task_that_cannot_be_opened_ends_the_job(opening: str, message: str) -
         pool.columns(nothing)
 
 
-class _Slow(Words):
-    """Gives a sign of life only while texts are taken in; takes longer than a row may for all of them."""
-
-
 def test_a_chunk_may_take_longer_than_a_row() -> None:
-    with Pool(_Slow(seconds=0.1), JsonLines(["text"]), 1, row_seconds=1.0) as pool:
+    with Pool(Words(seconds=0.1), JsonLines(["text"]), 1, row_seconds=1.0) as pool:
         (done,) = settled_by(pool, [chunk_of(["글"] * 20)])
     assert (done.written, dict(done.rejected)) == (20, {})
 
