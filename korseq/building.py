@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from korseq.data.encoded import cache_folder
 from korseq.errors import CheckpointError, ConfigError
 from korseq.labels import LabelSet
 from korseq.model import SequenceModel
-from korseq.nn.embeddings import EmbeddingModule, Embeddings, EmbeddingStage, ProjectedVectors
+from korseq.nn.embeddings import Embedding, EmbeddingModule, Embeddings, EmbeddingStage, ProjectedVectors
 from korseq.nn.encoders.base import Stack
-from korseq.prepare import unit_feature
+from korseq.prepare import TARGET, piece_vocabularies, unit_feature
 from korseq.text.kiwi_vectors import MorphemeVectors, centred, morpheme_vectors
 from korseq.text.vectors import read_vectors
 from korseq.text.vocabulary import SPECIALS, Vocabulary
@@ -33,9 +33,9 @@ def _vectors_in(folder: Path) -> MorphemeVectors:
 
 
 def fixed_vocabularies(config: Config) -> dict[str, Vocabulary]:
-    """Those of stages whose vectors come with the analyzer, which do not depend on the training data."""
+    """Those that do not depend on what the training data has: of stages whose vectors come with the analyzer, and of pieces."""
     features = [stage.feature for stage in config.embeddings if stage.reads_kiwi_vectors()]
-    return {feature: Vocabulary(_vectors().tokens) for feature in features}
+    return {feature: Vocabulary(_vectors().tokens) for feature in features} | piece_vocabularies(config)
 
 
 def build_model(
@@ -50,13 +50,32 @@ def build_model(
         ConfigError: If the stages do not fit each other, or pretrained vectors do not fit their stage.
     """
     stages = [_stage(stage, vocabularies[stage.feature], pretrained) for stage in config.embeddings]
-    unit_stages = [_stage(s, vocabularies[unit_feature(s.feature)], pretrained) for s in config.head.stages]
+    own_stages = [_stage(s, vocabularies[unit_feature(s.feature)], pretrained) for s in config.head.stages]
+    if config.target_embedding is not None:
+        own_stages = [_target_stage(config, config.target_embedding, vocabularies[TARGET], stages, pretrained)]
     embeddings = Embeddings(stages, [stage.feature for stage in config.embeddings])
     try:
         encoder = Stack(config.encoders, embeddings.output_size)
     except ValueError as error:
         raise ConfigError(f"encoder: {error}") from None
-    return SequenceModel(embeddings, encoder, config.head.build(encoder.output_size, labels, unit_stages))
+    try:
+        head = config.head.build(encoder.output_size, labels, own_stages)
+    except ValueError as error:
+        raise ConfigError(f"head: {error}") from None
+    return SequenceModel(embeddings, encoder, head)
+
+
+def _target_stage(
+    config: Config,
+    stage: EmbeddingStage,
+    vocabulary: Vocabulary,
+    of_source: Sequence[EmbeddingModule],
+    pretrained: bool,
+) -> EmbeddingModule:
+    """The embedding of a decoder; the encoder's own, if one vocabulary serves both and the stage is tied."""
+    if config.target_tokenizer is None and isinstance(stage, Embedding) and stage.tie and stage in config.embeddings:
+        return of_source[config.embeddings.index(stage)]
+    return _stage(stage, vocabulary, pretrained)
 
 
 def _stage(stage: EmbeddingStage, vocabulary: Vocabulary, pretrained: bool) -> EmbeddingModule:

@@ -18,6 +18,8 @@ import typer
 from korseq.errors import CheckpointError, ConfigError, KorseqError, did_you_mean
 
 if TYPE_CHECKING:
+    from korseq import Pipeline
+    from korseq.heads import Prediction
     from korseq.processing import Summary
     from korseq.text import KiwiTokenizer
     from korseq.training import Scores
@@ -36,6 +38,9 @@ app = typer.Typer(
 Run = Annotated[Path, typer.Argument(help="Folder of a trained pipeline.", show_default=False)]
 TextColumn = Annotated[str | None, typer.Option("--text", help="Column with the texts, if it has no usual name.")]
 LabelColumn = Annotated[str | None, typer.Option("--label", help="Column with the labels, if it has no usual name.")]
+Beam = Annotated[
+    int | None, typer.Option(min=1, help="Of what is written: outputs that are followed at once.", show_default=False)
+]
 
 
 def main() -> None:
@@ -63,6 +68,8 @@ def _fail(message: str) -> NoReturn:
 - `korseq train pipelines/ner.toml --set data.train=ner.jsonl --set data.dev=dev.jsonl --out runs/ner` (named entities)
 
 - `korseq train pipelines/pos.toml --set data.train=train.conllu --set data.tag=xpos --out runs/pos` (parts of speech)
+
+- `korseq train pipelines/translate-ko-en.toml --set data.train=pairs.tsv --out runs/ko-en` (translation; also chatbot.toml)
 
 - `korseq train --from runs/nsmc --set data.train=my.csv --out runs/my` (fine-tune a trained pipeline on your own data)
 
@@ -131,6 +138,7 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change how data is read, such as data.tag=xpos."),
     ] = None,
+    beam: Beam = None,
 ) -> None:
     """Score a trained pipeline on labelled data."""
     from korseq import Pipeline
@@ -139,7 +147,7 @@ def evaluate(
     foreign = [change for change in set_ or [] if not change.startswith("data.")]
     if foreign:
         raise ConfigError(f"--set {foreign[0]}: a trained pipeline is scored as it is; only data.… can be set")
-    pipeline = Pipeline.load(run)
+    pipeline = _searching(Pipeline.load(run), beam, None)
     data = changed(pipeline.config, set_ or []).data
     _print_scores(pipeline.evaluate(file, replace(data, text=text or data.text, label=label or data.label)), as_json)
 
@@ -150,6 +158,10 @@ def evaluate(
 - `korseq predict runs/nsmc "배우들은 좋았는데 이야기가 지루했다" "꿀잼"`
 
 - `korseq predict runs/nsmc < reviews.txt > labels.jsonl` (one text a line)
+
+- `korseq predict runs/ko-en --beam 8 --alternatives 2 --alignment "내일은 비가 올 거예요."` (a translator)
+
+- `korseq predict runs/chatbot --temperature 0.8 "오늘 너무 피곤해"` (another answer every time, with another --seed)
 """
 )
 def predict(
@@ -157,12 +169,28 @@ def predict(
     texts: Annotated[
         list[str] | None, typer.Argument(help="Texts; without any, one a line from stdin.", show_default=False)
     ] = None,
+    beam: Beam = None,
+    alternatives: Annotated[
+        int | None, typer.Option(min=0, help="Of what is written: further outputs to show.", show_default=False)
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            help="Of what is written: draw at random instead; below 1 what is likely is likelier.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the drawing.")] = 0,
+    alignment: Annotated[
+        bool, typer.Option("--alignment", help="Of what is written: show on stderr what came from where.")
+    ] = False,
 ) -> None:
     """Predict: JSON lines on stdout, one for each text, in order."""
     from korseq import Pipeline
     from korseq.data.formats import without_surrogates
 
-    pipeline = Pipeline.load(run)
+    pipeline = _searching(Pipeline.load(run), beam, alternatives, temperature, seed)
     typing = not texts and sys.stdin.isatty()
     asked, answered = tee(map(without_surrogates, texts) if texts else _stdin_lines())
     # A person who types wants each answer at once; a pipe wants speed, and `stream` looks ahead.
@@ -171,6 +199,8 @@ def predict(
         sys.stdout.write(json.dumps({"text": text} | prediction.as_dict(), ensure_ascii=False) + "\n")
         if typing:
             sys.stdout.flush()
+        if alignment:
+            _print_alignment(prediction)
     sys.stdout.flush()
 
 
@@ -388,6 +418,36 @@ def _stdin_lines() -> Iterator[str]:
     """Lines ended by LF; broken UTF-8 becomes U+FFFD, so that every line gets its answer."""
     for line in sys.stdin.buffer:
         yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", errors="replace")
+
+
+def _searching(
+    pipeline: Pipeline, beam: int | None, alternatives: int | None, temperature: float | None = None, seed: int = 0
+) -> Pipeline:
+    """The pipeline with the search that the options ask for."""
+    from korseq.nn.search import Beam as BeamSearch
+    from korseq.nn.search import Sampling
+
+    if temperature is not None:
+        if beam is not None:
+            raise ConfigError("--beam and --temperature exclude each other: one searches, the other draws")
+        return pipeline.with_search(Sampling(samples=1 + (alternatives or 0), temperature=temperature, seed=seed))
+    if beam is None and alternatives is None:
+        return pipeline
+    search = getattr(pipeline.config.head, "search", None)
+    before = search if isinstance(search, BeamSearch) else BeamSearch()
+    changes = {name: v for name, v in (("size", beam), ("alternatives", alternatives)) if v is not None}
+    size = max(changes.get("size", before.size), changes.get("alternatives", before.alternatives) + 1)
+    return pipeline.with_search(replace(before, **(changes | {"size": size})))
+
+
+def _print_alignment(prediction: Prediction) -> None:
+    """The heat map of what was written, if its pipeline has one."""
+    from korseq.generation import Generated
+
+    if not isinstance(prediction, Generated):
+        raise ConfigError("--alignment: is for pipelines that write texts (Seq2Seq)")
+    alignment = prediction.alignment
+    print("no alignment: this decoder does not attend" if alignment is None else alignment.text(), file=sys.stderr)
 
 
 def _print_scores(scores: Scores, as_json: bool) -> None:

@@ -14,7 +14,8 @@ from korseq.data.encoded import SequenceOptions
 from korseq.data.readers import DataSettings
 from korseq.errors import ConfigError, did_you_mean
 from korseq.heads.base import Head
-from korseq.nn.embeddings import EmbeddingStage
+from korseq.heads.seq2seq import Seq2Seq
+from korseq.nn.embeddings import Embedding, EmbeddingStage
 from korseq.nn.encoders.base import Encoder
 from korseq.registry import Plug, Section, create, settings, settings_of
 from korseq.text.features import FEATURES
@@ -28,6 +29,8 @@ class Config:
 
     Args:
         embedding, encoder, head, tokenizer: The four stages. Several embeddings are concatenated, several encoders stacked.
+        target_tokenizer: Of the texts that a sequence-to-sequence pipeline writes; None if the tokenizer serves both sides, with
+            one vocabulary.
         sequence: BOS/EOS and the greatest length.
         training: How to train.
         data: What to train on.
@@ -37,6 +40,7 @@ class Config:
     encoder: Annotated[Encoder | tuple[Encoder, ...], Plug("encoder", many=True)]
     head: Annotated[Head, Plug("head")]
     tokenizer: Annotated[Tokenizer, Plug("tokenizer")] = KiwiTokenizer()
+    target_tokenizer: Annotated[Tokenizer | None, Plug("tokenizer")] = None
     sequence: Annotated[SequenceOptions, Section()] = SequenceOptions()
     training: Annotated[Training, Section()] = Training()
     data: Annotated[DataSettings, Section()] = Field(default_factory=DataSettings)
@@ -48,6 +52,18 @@ class Config:
     @property
     def encoders(self) -> tuple[Encoder, ...]:
         return self.encoder if isinstance(self.encoder, tuple) else (self.encoder,)
+
+    @property
+    def writer(self) -> Tokenizer:
+        """The tokenizer of targets."""
+        return self.target_tokenizer or self.tokenizer
+
+    @property
+    def target_embedding(self) -> EmbeddingStage | None:
+        """How a sequence-to-sequence head reads what it has written; None if nothing says it."""
+        if not isinstance(self.head, Seq2Seq):
+            return None
+        return self.head.embedding or next((s for s in self.embeddings if isinstance(s, Embedding)), None)
 
 
 def build_config(table: dict[str, Any], source: str | None = None) -> Config:
@@ -162,7 +178,26 @@ def _contradictions(config: Config) -> list[str]:
                 f"sequence.max_length: is {config.sequence.max_length}, but {type(encoder).__name__} knows {longest} positions; "
                 "raise max_positions or lower max_length"
             )
-    return mistakes + config.head.contradictions()
+    return mistakes + _target_contradictions(config) + config.head.contradictions()
+
+
+def _target_contradictions(config: Config) -> list[str]:
+    """What is wrong with the side that is written."""
+    tied = [stage for stage in config.embeddings if isinstance(stage, Embedding) and stage.tie]
+    if not isinstance(config.head, Seq2Seq):
+        mistakes = ["embedding.tie: only sequence-to-sequence pipelines have something to tie it to"] if tied else []
+        if config.target_tokenizer is not None:
+            mistakes.append("target_tokenizer: only a sequence-to-sequence head (Seq2Seq) writes texts")
+        return mistakes
+    mistakes = []
+    if not config.writer.has_text:
+        key = "tokenizer" if config.target_tokenizer is None else "target_tokenizer"
+        mistakes.append(
+            f"{key}: no text can be made of the tokens of {type(config.writer).__name__}; use Subwords or MorphemeSubwords"
+        )
+    if config.target_embedding is None:
+        mistakes.append("head.embedding: is needed where no stage of the pipeline is an Embedding")
+    return mistakes
 
 
 def _stage_contradictions(path: str, stages: Sequence[EmbeddingStage], tokenizer: Tokenizer) -> list[str]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from korseq.config import read_config
+from korseq.generation import Generated
 from korseq.heads import Classification
 from korseq.heads.base import Prediction
 from korseq.pipeline import Pipeline
@@ -56,6 +57,14 @@ _TASKS = (
         ("아침마다 커피를 두 잔씩 마신다.",),
         "korseq train pipelines/pos.toml --set data.train=my.conllu --set data.tag=xpos --out runs/pos",
     ),
+    _Task(
+        "Translation",
+        "pipelines/translate-small.toml",
+        (),
+        "corpora/translation.tsv",
+        ("이 파란 신발은 얼마예요?", "저는 어제 친구와 시장에 갔어요.", "제 우산은 책상 위에 있어요."),
+        "korseq train pipelines/translate-ko-en.toml --set data.train=my.tsv --out runs/ko-en",
+    ),
 )
 
 
@@ -85,6 +94,8 @@ def _lines(texts: Sequence[str], answers: Sequence[Prediction]) -> list[str]:
         elif isinstance(answer, Entities):
             found = ", ".join(f"{e.text}/{e.label} [{e.start},{e.end}) {e.score:.2f}" for e in answer)
             lines.append(f"{text}\n  → {found or 'nothing'}")
+        elif isinstance(answer, Generated):
+            lines.append(f"{text}\n  → {answer.output}")
         elif isinstance(answer, Words):
             lines.append(" ".join(f"{word.text}/{word.tag}" for word in answer))
     return lines

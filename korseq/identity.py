@@ -44,5 +44,5 @@ def identity_of(
 def _arrays(data: EncodedData) -> list[Any]:
     parts = [array for p in data.parts.values() for array in (p.ids, p.offsets)]
     units = [] if data.units is None else [data.units.first, data.units.last, *_arrays(data.units.symbols)]
-    targets = [] if data.targets is None else [data.targets]
+    targets = [array for array in (data.targets, data.target_offsets) if array is not None]
     return [*data.ids.values(), *parts, data.offsets, *targets, *units]

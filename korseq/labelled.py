@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,13 +16,16 @@ import numpy as np
 
 from korseq.config import Config
 from korseq.data.encoded import StoredAnalyses, analyze
+from korseq.data.pairs import kept_pairs
 from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
 from korseq.data.splits import stratified_split
 from korseq.data.tagged import in_units
 from korseq.errors import DataError
+from korseq.heads.seq2seq import Seq2Seq
 from korseq.heads.tagger import Tagger
 from korseq.labels import LabelSet
-from korseq.prepare import Encoded, encode_texts, max_characters, units_in
+from korseq.prepare import TARGET, Encoded, encode_targets, encode_texts, max_characters, units_in
+from korseq.registry import settings_of
 from korseq.spans import LabeledSpan
 from korseq.text.alignment import Analysis
 from korseq.text.units import Units
@@ -35,12 +39,28 @@ _T = TypeVar("_T")
 
 def read_rows(source: Source, config: Config, split: str) -> Dataset:
     """The rows of a labelled source; says how many were left out, if `on_error` allows it."""
-    rows = read(source, config.data, split, spans=config.head.unit is not None)
+    writes = isinstance(config.head, Seq2Seq)
+    rows = read(source, config.data, split, kind="pairs" if writes else "spans" if config.head.unit else "label")
     skipped = skipped_rows(rows)
     if skipped:
         were = "row was" if skipped == 1 else "rows were"
         warnings.warn(f"{name_of(rows)}: {skipped:,} {were} left out (data.on_error = skip)", stacklevel=3)
-    return rows
+    if not writes:
+        return rows
+    _of_each(rows, config.head.canonical)
+    return _worth_learning(rows, config.data) if split == "train" else rows
+
+
+def _worth_learning(rows: Dataset, options: DataSettings) -> Dataset:
+    """The pairs that the settings do not leave out; says how many there are of which kind."""
+    kept, counts = kept_pairs(rows["text"], rows["label"], options.pairs)
+    if not kept:
+        raise DataError("data.pairs leaves nothing to learn from", name_of(rows))
+    if counts:
+        found = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+        left = f"{len(rows) - len(kept):,} left out" if len(kept) < len(rows) else "none left out"
+        print(f"korseq: {name_of(rows)}: {len(rows):,} pairs, of which {found} ({left}; data.pairs)", file=sys.stderr)
+    return rows.select(kept) if len(kept) < len(rows) else rows
 
 
 def split_rows(config: Config, rows: Dataset) -> tuple[Dataset, Dataset]:
@@ -71,6 +91,22 @@ def labels_of(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet
     return known if known is not None and set(found.labels) <= set(known.labels) else found
 
 
+def with_learnt_tokenizers(config: Config, rows: Dataset, known: Config | None) -> Config:
+    """The settings with what their tokenizers must learn of the training data; with what those of the pipeline to start from
+    have learnt, if they are the same."""
+    if known is not None and settings_of(known.tokenizer) == settings_of(config.tokenizer):
+        return replace(config, tokenizer=known.tokenizer, target_tokenizer=known.target_tokenizer)
+    if not isinstance(config.head, Seq2Seq):
+        return replace(config, tokenizer=config.tokenizer.learn(rows["text"]))
+    if config.target_tokenizer is None:
+        return replace(config, tokenizer=config.tokenizer.learn(chain(rows["text"], rows["label"])))
+    return replace(
+        config,
+        tokenizer=config.tokenizer.learn(rows["text"]),
+        target_tokenizer=config.target_tokenizer.learn(rows["label"]),
+    )
+
+
 def analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[Iterable[Analysis], list[Units]]:
     """The analyses of labelled rows, from the cache if they are there, and their units."""
     stored = StoredAnalyses(rows["text"], analyze(rows, config.tokenizer, max_characters(config), progress))
@@ -87,16 +123,34 @@ def encode_rows(
 ) -> Encoded:
     """Labelled rows as ids with targets."""
     analyses, units = analyze_rows(config, rows, progress)
-    return with_targets(encode_texts(config, vocabularies, analyses, units), config, rows, labels)
+    encoded = encode_texts(config, vocabularies, analyses, units)
+    return with_targets(encoded, config, rows, labels, vocabularies, progress)
 
 
-def with_targets(encoded: Encoded, config: Config, rows: Dataset, labels: LabelSet) -> Encoded:
+def target_analyses(config: Config, rows: Dataset, progress: bool) -> StoredAnalyses:
+    """The analyses of the texts that are to be written, from the cache if they are there."""
+    texts = rows.select_columns(["label"]).rename_column("label", "text")
+    return StoredAnalyses(texts["text"], analyze(texts, config.writer, max_characters(config), progress))
+
+
+def with_targets(
+    encoded: Encoded,
+    config: Config,
+    rows: Dataset,
+    labels: LabelSet,
+    vocabularies: Mapping[str, Vocabulary],
+    progress: bool,
+) -> Encoded:
     """The same with the targets of the rows that the texts come from.
 
     Raises:
         DataError: If the head does not know a label.
     """
     head = config.head
+    if isinstance(head, Seq2Seq):
+        found = encode_targets(config, vocabularies[TARGET], target_analyses(config, rows, progress))
+        data = replace(encoded.data, targets=found.ids["form"], target_offsets=found.offsets)
+        return replace(encoded, data=replace(data, truncated=data.truncated + found.truncated))
     if isinstance(head, Tagger):
         return _with_tags(encoded, head, _of_each(rows, partial(head.target, labels=labels)), labels, name_of(rows))
     targets = _of_each(rows, partial(head.target, labels=labels))

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from threading import Lock
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from korseq.data.batches import Batch, prediction_batches
+from korseq.data.batches import collate, prediction_batches
 from korseq.data.encoded import EncodedData
 from korseq.heads.base import HeadModule, Prediction
-from korseq.nn.embeddings import BatchParts, Embeddings
-from korseq.nn.encoders.base import EncoderModule
-from korseq.nn.sequences import UnitBatch
+from korseq.nn.embeddings import Embeddings
+from korseq.nn.encoders.base import Encoded, EncoderModule
+from korseq.nn.sequences import Batch
 
 Precision = Literal["auto", "fp32", "bf16"]
 
 # Padded tokens in a batch of predictions: large enough to fill the matrix units, small enough to stay in a CPU's cache.
 _PREDICTION_TOKENS = 8192
+# Sequences of which the loss is computed at a time.
+_LOSS_SEQUENCES = 64
 
 
 class SequenceModel(nn.Module):
@@ -31,15 +34,14 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.embeddings, self.encoder, self.head = embeddings, encoder, head
 
-    def forward(
-        self,
-        ids: Mapping[str, Tensor],
-        parts: Mapping[str, BatchParts],
-        mask: Tensor,
-        units: UnitBatch | None = None,
-    ) -> Tensor:
-        """The head's logits for a batch (see `korseq.data.Batch`); every row of the mask has at least one real token."""
-        logits: Tensor = self.head(self.encoder(self.embeddings(ids, parts, mask), mask), mask, units)
+    def encode(self, batch: Batch) -> Encoded:
+        """The encoder's states; every row of the batch's mask has at least one real token."""
+        encoded: Encoded = self.encoder(self.embeddings(batch.ids, batch.parts, batch.mask), batch.mask)
+        return encoded
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The head's logits."""
+        logits: Tensor = self.head(self.encode(batch), batch)
         return logits
 
 
@@ -87,19 +89,30 @@ def predict(
     def answer(batch: Batch) -> None:
         with torch.inference_mode(), autocast(device, precision):
             there = batch.to(device)
-            logits = model(there.ids, there.parts, there.mask, there.units)
-        with torch.inference_mode():
-            answers = model.head.predictions(logits, there.units)
+            answers = model.head.answers(model.encode(there), there)
         for i, prediction in zip(batch.indices.tolist(), answers, strict=True):
             results[i] = prediction
 
     was_training = model.training
     model.eval()
     try:
-        _for_each(prediction_batches(data, _PREDICTION_TOKENS), answer, device)
+        _for_each(prediction_batches(data, max(1, _PREDICTION_TOKENS // model.head.cost)), answer, device)
     finally:
         model.train(was_training)
     return [r for r in results if r is not None]
+
+
+def mean_loss(model: SequenceModel, data: EncodedData, device: torch.device) -> float:
+    """The loss on data with targets, per term of it (a text, a unit, a symbol of a target)."""
+    total, terms = 0.0, 0
+    order = np.argsort(data.widths, kind="stable")
+    with torch.inference_mode(), autocast(device, "fp32"):
+        for start in range(0, len(order), _LOSS_SEQUENCES):
+            batch = collate(data, order[start : start + _LOSS_SEQUENCES]).to(device)
+            assert batch.targets is not None
+            loss, count = model.head.loss(model(batch), batch.targets)
+            total, terms = total + float(loss), terms + count
+    return total / max(1, terms)
 
 
 def _for_each(batches: Iterator[Batch], answer: Callable[[Batch], None], device: torch.device) -> None:

@@ -18,8 +18,9 @@ from korseq.card import training_card
 from korseq.config import Config, build_config, read_config
 from korseq.data.encoded import SequenceOptions
 from korseq.data.readers import DataSettings, Source, name_of
-from korseq.errors import CheckpointError, KorseqError
+from korseq.errors import CheckpointError, ConfigError, KorseqError
 from korseq.heads.base import Head, Prediction
+from korseq.heads.seq2seq import Seq2Seq, Seq2SeqModule
 from korseq.identity import identity_of
 from korseq.labelled import (
     analyze_rows,
@@ -28,15 +29,29 @@ from korseq.labelled import (
     read_rows,
     report_spans,
     split_rows,
+    target_analyses,
+    with_learnt_tokenizers,
     with_names,
     with_targets,
 )
 from korseq.labels import LabelSet
 from korseq.mapping import mapped_dataset, mapped_rows
-from korseq.model import Precision, SequenceModel, compact, default_device, predict
+from korseq.model import Precision, SequenceModel, compact, default_device, mean_loss, predict
 from korseq.nn.embeddings import EmbeddingStage
 from korseq.nn.encoders.base import Encoder
-from korseq.prepare import Encoded, Spans, as_texts, encode_texts, finished, max_characters, vocabularies_of
+from korseq.nn.search import Search
+from korseq.prepare import (
+    TARGET,
+    Encoded,
+    Spans,
+    as_texts,
+    encode_texts,
+    finished,
+    max_characters,
+    target_vocabulary,
+    vocabularies_of,
+    with_resampling,
+)
 from korseq.saving import Saved, read_pipeline, write_pipeline, write_run
 from korseq.shapes import Shape
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
@@ -87,6 +102,7 @@ class Pipeline:
 
     Args:
         tokenizer: Cuts text into tokens.
+        target_tokenizer: Cuts the texts that a sequence-to-sequence head writes; None if the tokenizer does that, too.
         embedding: One stage, or several whose vectors are concatenated.
         encoder: One, or several one after the other.
         head: What is predicted.
@@ -104,6 +120,7 @@ class Pipeline:
         encoder: Encoder | Sequence[Encoder],
         head: Head,
         tokenizer: Tokenizer | None = None,
+        target_tokenizer: Tokenizer | None = None,
         sequence: SequenceOptions | None = None,
         device: str | torch.device | None = None,
     ) -> None:
@@ -112,6 +129,7 @@ class Pipeline:
             "embedding": embedding,
             "encoder": encoder,
             "head": head,
+            "target_tokenizer": target_tokenizer,
             "sequence": sequence or SequenceOptions(),
         }
         self._initialize(build_config(table), device)
@@ -173,6 +191,7 @@ class Pipeline:
         known = before.labels if before and origin and config.head.has_labels_of(origin.config.head) else None
         labels = labels_of(config, rows, known)  # before the split: a rare one may be in either part
         train_rows, dev_rows = split_rows(config, rows) if dev is None else (rows, read_rows(dev, config, "dev"))
+        config = with_learnt_tokenizers(config, train_rows, origin.config if origin else None)
         learnt, vocabularies = self._encode_for_training(config, train_rows, labels, before, progress)
         held_out = encode_rows(config, vocabularies, labels, dev_rows, progress)
         _warn_truncated(
@@ -189,8 +208,10 @@ class Pipeline:
             warm_start(model, vocabularies, labels, config, origin.saved())
             restore_vectors(model, vocabularies, "the pipeline to start from")  # as its weights know them
 
+        quick = SequenceModel(model.embeddings, model.encoder, model.head.quick())
+
         def evaluate() -> Scores:
-            answers = predict(model, held_out.data, self.device)
+            answers = predict(quick, held_out.data, self.device)
             return _scores(config, dev_rows, finished(config, held_out, answers, vocabularies), held_out)
 
         folder = Path(out) if out else None
@@ -223,9 +244,18 @@ class Pipeline:
         """The training data as ids, and the vocabularies made of it."""
         analyses, units = analyze_rows(config, rows, progress)
         known = before.vocabularies if before else {}
-        vocabularies = vocabularies_of(config, analyses, units, fixed_vocabularies(config), known)
-        encoded = with_targets(encode_texts(config, vocabularies, analyses, units), config, rows, labels)
-        return replace(encoded, analyses=(), units=()), vocabularies  # which only answers need, and are large
+        fixed = fixed_vocabularies(config)
+        if config.target_embedding is not None and TARGET not in fixed:
+            fixed[TARGET] = target_vocabulary(config, target_analyses(config, rows, progress), known.get(TARGET))
+        vocabularies = vocabularies_of(config, analyses, units, fixed, known)
+        encoded = with_targets(
+            encode_texts(config, vocabularies, analyses, units), config, rows, labels, vocabularies, progress
+        )
+        texts = (rows["text"], rows["label"] if config.target_embedding is not None else ())
+        data = with_resampling(config, encoded.data, vocabularies, *texts)
+        return replace(
+            encoded, data=data, analyses=(), units=()
+        ), vocabularies  # which only answers need, and are large
 
     # Use ------------------------------------------------------------------------------------------------------------
 
@@ -295,6 +325,21 @@ class Pipeline:
         identity = f"{self.config} {hashlib.sha256(weights).hexdigest()}"
         return mapped_dataset(rows, stream, columns, text, prefix, batch_size, identity)
 
+    def with_search(self, search: Search) -> Pipeline:
+        """The same trained sequence-to-sequence pipeline, with another search; weights are shared.
+
+        Raises:
+            ConfigError: If the pipeline writes nothing.
+        """
+        fitted, head = self._require_fitted(), self._require_fitted().model.head
+        if not isinstance(head, Seq2SeqModule) or not isinstance(self.config.head, Seq2Seq):
+            raise ConfigError(f"{type(self.config.head).__name__} searches for nothing; only Seq2Seq does")
+        config = replace(self.config, head=replace(self.config.head, search=search))
+        pipeline = Pipeline.from_config(config, self.device)
+        model = SequenceModel(fitted.model.embeddings, fitted.model.encoder, head.with_search(search)).eval()
+        pipeline._fitted = replace(fitted, model=model)
+        return pipeline
+
     def _compact(self, fitted: _Fitted, precision: Precision) -> SequenceModel:
         if precision not in self._compacted:
             self._compacted[precision] = compact(fitted.model, self.device, precision)
@@ -312,7 +357,12 @@ class Pipeline:
         encoded = encode_rows(config, fitted.vocabularies, fitted.labels, rows, True)
         _warn_truncated(encoded.data.truncated, len(rows), config.sequence)
         answers = predict(fitted.model, encoded.data, self.device)
-        return _scores(config, rows, finished(config, encoded, answers, fitted.vocabularies), encoded)
+        scores = _scores(config, rows, finished(config, encoded, answers, fitted.vocabularies), encoded)
+        if config.head.reports_loss:
+            scores = replace(
+                scores, values=scores.values | {"loss": mean_loss(fitted.model, encoded.data, self.device)}
+            )
+        return scores
 
     # Keeping --------------------------------------------------------------------------------------------------------
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TypeAlias
 
 from korseq.config import Config
-from korseq.data.encoded import EncodedData, count_symbols, encode
+from korseq.data.encoded import TARGETS, EncodedData, SequenceOptions, count_symbols, encode
+from korseq.data.resampling import resampling
 from korseq.data.tagged import encode_units
+from korseq.errors import ConfigError
+from korseq.generation import generated
 from korseq.heads.base import Prediction
+from korseq.heads.seq2seq import Seq2Seq, Written
 from korseq.heads.tagger import Tagger, Tags
 from korseq.tagging import entities, merged, words
 from korseq.text.alignment import Analysis
+from korseq.text.features import FEATURES
+from korseq.text.subwords import SubwordTokenizer
 from korseq.text.units import Units, units_of
 from korseq.text.vocabulary import Vocabulary
 
@@ -24,6 +30,8 @@ Spans: TypeAlias = Sequence[tuple[int, int]]
 # The vocabulary of a feature of units is told from that of tokens by this prefix; that of all words of the training data has
 # this name.
 _OF_UNITS, WORDS = "unit.", "words"
+# That of the texts that a sequence-to-sequence head writes.
+TARGET = "target"
 
 
 def unit_feature(feature: str) -> str:
@@ -37,7 +45,8 @@ class Encoded:
 
     Attributes:
         data: Ids, and targets if they are known.
-        analyses, units: Of each text; empty if whole texts are what is predicted.
+        analyses: Of each text; empty if no answer needs them.
+        units: Of each text; empty if whole texts are what is predicted.
         spans: How many gold spans there are, and how many of them the units can represent exactly; (0, 0) without.
     """
 
@@ -68,6 +77,60 @@ def vocabularies_of(
     return {f: known[f].extended(v) if f in known and f not in fixed else v for f, v in found.items()}
 
 
+def piece_vocabularies(config: Config) -> dict[str, Vocabulary]:
+    """Those of tokenizers that have a fixed number of pieces: all of them, whether or not the data has them."""
+    found = {}
+    pieces = config.tokenizer.pieces()
+    for stage in config.embeddings:
+        if pieces is not None and stage.feature in ("form", "morpheme"):
+            found[stage.feature] = _of_pieces(pieces, stage.feature)
+    if config.target_embedding is not None:
+        written = config.writer.pieces()
+        if written is not None:
+            found[TARGET] = _of_pieces(written, "form")
+    return found
+
+
+def target_vocabulary(config: Config, analyses: Iterable[Analysis], known: Vocabulary | None) -> Vocabulary:
+    """That of targets whose tokenizer has no end of tokens: those of the training data; a known one grows."""
+    stage = config.target_embedding
+    assert stage is not None
+    counts = count_symbols(analyses, ["form"])["form"]
+    found = Vocabulary.build(counts, stage.min_count, stage.max_size)
+    return known.extended(found) if known is not None else found
+
+
+def _of_pieces(pieces: Sequence[str], feature: str) -> Vocabulary:
+    """In their own order, so that equal pieces have equal ids in all vocabularies."""
+    none = (0,) * len(pieces)
+    return Vocabulary(FEATURES[feature].symbols(Analysis("", tuple(pieces), ("",) * len(pieces), none, none)))
+
+
+def with_resampling(
+    config: Config, data: EncodedData, vocabularies: Vocabularies, sources: Sequence[str], targets: Sequence[str]
+) -> EncodedData:
+    """Training data of which every epoch cuts the texts in another way, if their tokenizers are to."""
+    found = {}
+    features = [stage.feature for stage in config.embeddings]
+    tokenizer, writer = config.tokenizer, config.writer
+    length = config.sequence.max_length
+    if isinstance(tokenizer, SubwordTokenizer) and tokenizer.sampling:
+        if features not in (["form"], ["morpheme"]):
+            raise ConfigError("tokenizer.sampling: is for pipelines whose only embedding stage reads the subwords")
+        wrapped = config.sequence.add_bos_eos
+        pieces = _of_pieces(tokenizer.pieces(), "form")
+        found[features[0]] = resampling(tokenizer, pieces, sources, length, wrapped)
+    if isinstance(writer, SubwordTokenizer) and writer.sampling and config.target_embedding is not None:
+        found[TARGETS] = resampling(writer, vocabularies[TARGET], targets, length, True)
+    return replace(data, resampled=found) if found else data
+
+
+def encode_targets(config: Config, vocabulary: Vocabulary, analyses: Iterable[Analysis]) -> EncodedData:
+    """Target texts as ids, from `<bos>` to `<eos>`."""
+    options = SequenceOptions(max_length=config.sequence.max_length, add_bos_eos=True)
+    return encode(analyses, {"form": vocabulary}, options)
+
+
 def units_in(config: Config, analyses: Sequence[Analysis], words: Sequence[Spans | None] | None) -> list[Units]:
     """The units of each text that the head tags; none if it predicts of whole texts.
 
@@ -96,9 +159,11 @@ def encode_texts(
     """
     features = {stage.feature for stage in config.embeddings}
     of_tokens = {feature: v for feature, v in vocabularies.items() if feature in features}
-    if config.head.unit is None:  # nobody needs the analyses again: each is read as soon as the tokenizer has it
+    if not config.head.keeps_analyses:  # each is read as soon as the tokenizer has it
         return Encoded(encode(analyses, of_tokens, config.sequence))
     kept = list(analyses)
+    if config.head.unit is None:
+        return Encoded(encode(kept, of_tokens, config.sequence), kept)
     if units is None:
         units = units_in(config, kept, None if words is None else [words.popleft() for _ in kept])
     of_units = {stage.feature: vocabularies[unit_feature(stage.feature)] for stage in config.head.stages}
@@ -113,8 +178,14 @@ def max_characters(config: Config) -> int | None:
 def finished(
     config: Config, encoded: Encoded, answers: Sequence[Prediction], vocabularies: Vocabularies
 ) -> Sequence[Prediction]:
-    """What a person gets: the head's own answers, or those of a tagger with the text they are about."""
+    """What a person gets: the head's own answers, those of a tagger with the text they are about, or what was written as text."""
     head, data = config.head, encoded.data.units
+    if isinstance(head, Seq2Seq):
+        written = [answer for answer in answers if isinstance(answer, Written)]
+        return [
+            generated(*of_text, config.writer, vocabularies[TARGET], config.sequence)
+            for of_text in zip(written, encoded.analyses, strict=True)
+        ]
     if not isinstance(head, Tagger) or data is None:
         return answers
     tags = merged([a for a in answers if isinstance(a, Tags)], data, len(encoded.analyses))

@@ -23,9 +23,12 @@ T = TypeVar("T")
 
 # Which room lists the components of a kind. Rooms are imported when a kind is first asked for, not before: torch is slow.
 ROOMS = {
-    "tokenizer": "korseq.text.tokenizers",
+    "tokenizer": "korseq.text",
     "embedding": "korseq.nn.embeddings",
     "encoder": "korseq.nn.encoders",
+    "decoder": "korseq.nn.decoders",
+    "attention": "korseq.nn.decoders.attention",
+    "search": "korseq.nn.search",
     "pooling": "korseq.nn.pooling",
     "head": "korseq.heads",
 }
@@ -165,7 +168,7 @@ def settings_of(value: Any) -> Any:
         table = {"type": type(value).__name__} if getattr(value, "is_component", False) else {}
         for field in fields(value):
             item = getattr(value, field.name)
-            if item is not None:
+            if item is not None and not isinstance(item, bytes):  # what was learnt is kept in a file
                 table[field.name] = settings_of(item)
         return table
     if isinstance(value, tuple | list):

@@ -4,6 +4,7 @@ pipeline.toml       the configuration, the format version, the analyzer's finger
 vocabulary.json     feature → tokens in the order of their ids
 labels.json         the labels in the order of their indices
 model.safetensors   the weights
+tokenizer.model     what the tokenizer has learnt, and target_tokenizer.model that of targets, if they have
 card.md             what it was trained on and how well it does
 """
 
@@ -13,7 +14,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from korseq.text.vocabulary import Vocabulary
 FORMAT = 1
 _VOCABULARY, _LABELS, _MODEL, _CARD = "vocabulary.json", "labels.json", "model.safetensors", "card.md"
 _FILES = (_VOCABULARY, _LABELS, _MODEL, _CARD)
+_LEARNT = ("tokenizer", "target_tokenizer")  # the fields of the configuration, whose files are called so too
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,13 @@ def write_pipeline(folder: Path, saved: Saved) -> None:
     contents = {
         _VOCABULARY: json.dumps(vocabularies, ensure_ascii=False, indent=0).encode(),
         _LABELS: json.dumps(saved.labels.labels, ensure_ascii=False, indent=0).encode(),
-        _MODEL: save_tensors({name: t.detach().cpu().contiguous() for name, t in saved.weights.items()}),
+        _MODEL: save_tensors(_separate(saved.weights)),
         _CARD: saved.card.encode(),
     }
+    for name in _LEARNT:
+        tokenizer = getattr(saved.config, name)
+        if tokenizer is not None and tokenizer.data is not None:
+            contents[f"{name}.model"] = tokenizer.data
     table = settings_of(saved.config) | {
         "format": FORMAT,
         "korseq": __version__,
@@ -85,6 +91,17 @@ def write_pipeline(folder: Path, saved: Saved) -> None:
         raise CheckpointError(
             f"{folder}: the pipeline could not be saved ({error}); what stood there before is untouched"
         ) from error
+
+
+def _separate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights on the CPU; those that have two names, as tied tables have, once for each."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in weights.items():
+        tensor = tensor.detach().cpu().contiguous()
+        found[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return found
 
 
 def write_run(folder: Path, config: Config) -> None:
@@ -132,14 +149,19 @@ def read_pipeline(folder: Path) -> Saved:
         labels = LabelSet(json.loads(files[_LABELS]))
         weights = load_file(folder / _MODEL)  # mapped into memory: processes that use one pipeline share it
         card = files[_CARD].decode()
+        learnt = {
+            name: getattr(config, name).with_data(files.get(f"{name}.model"))
+            for name in _LEARNT
+            if getattr(config, name) is not None
+        }
     except (ValueError, AttributeError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: is damaged: {error}") from error
-    return Saved(config, analyzer, vocabularies, labels, weights, card)
+    return Saved(replace(config, **learnt), analyzer, vocabularies, labels, weights, card)
 
 
 def _verified(folder: Path, listed: Any) -> dict[str, bytes]:
     """The contents of the listed files but the weights; they must be exactly the known ones and have their checksums."""
-    if not isinstance(listed, dict) or set(listed) != set(_FILES):
+    if not isinstance(listed, dict) or set(listed) - {f"{name}.model" for name in _LEARNT} != set(_FILES):
         names = ", ".join(map(repr, listed)) if isinstance(listed, dict) else "none"
         raise CheckpointError(
             f"{folder / PIPELINE_FILE}: lists the files {names}; a saved pipeline has exactly {', '.join(_FILES)}"

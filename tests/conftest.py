@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many threads as cores, also where tests start programs; before torch looks
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 from korseq import Pipeline, Training
 from korseq.heads import Classifier

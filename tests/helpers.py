@@ -19,6 +19,7 @@ from korseq.heads import Classifier, Head
 from korseq.labels import LabelSet
 from korseq.model import SequenceModel, predict
 from korseq.nn import GRU, Embedding, Embeddings, Encoder, NGramEmbedding, Stack
+from korseq.nn.sequences import Batch, UnitBatch
 from korseq.training.loop import snapshot
 from korseq.training.metrics import METRICS
 from korseq.training.scores import Scores
@@ -96,7 +97,9 @@ def tiny_model(
     embeddings = Embeddings(stages, features)
     encoder = Stack(encoders or (GRU(6),), embeddings.output_size)
     head = head or Classifier(dropout=dropout)
-    return SequenceModel(embeddings, encoder, head.build(encoder.output_size, LABELS))
+    # One that writes texts reads what it has written.
+    own = [Embedding(8).build(VOCABULARY)] if head.reports_loss else []
+    return SequenceModel(embeddings, encoder, head.build(encoder.output_size, LABELS, own))
 
 
 def scores_on(model: SequenceModel, data: EncodedData) -> Scores:
@@ -112,7 +115,7 @@ def logits_of(model: SequenceModel, data: EncodedData) -> Tensor:
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        logits: Tensor = model(batch.ids, batch.parts, batch.mask, batch.units)
+        logits: Tensor = model(batch)
     model.train(was_training)
     return logits
 
@@ -131,3 +134,12 @@ def equal_weights(a: SequenceModel, b: SequenceModel) -> bool:
 def close_weights(a: SequenceModel, b: SequenceModel, tolerance: float = 1e-6) -> bool:
     other = b.state_dict()
     return all(torch.allclose(t, other[n], rtol=0, atol=tolerance) for n, t in a.state_dict().items())
+
+
+def batch_of(mask: Tensor, units: UnitBatch | None = None, targets: Tensor | None = None) -> Batch:
+    """A batch for a head, which sees no ids."""
+    return Batch({}, {}, mask, targets, np.arange(len(mask)), units)
+
+
+ANY_BATCH = batch_of(torch.ones(1, 1, dtype=torch.bool))
+"""For heads that need only logits to predict."""

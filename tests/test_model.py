@@ -101,8 +101,8 @@ def test_widths_follow_from_the_parts() -> None:
     assert model.embeddings.output_size == 6 + 4
     assert model.encoder.output_size == 10
     batch = collate(DATA, np.arange(4))
-    assert model(batch.ids, batch.parts, batch.mask).shape == (4, len(LABELS))
-    assert tiny_model(head=Regressor())(batch.ids, {}, batch.mask).shape == (4,)
+    assert model(batch).shape == (4, len(LABELS))
+    assert tiny_model(head=Regressor())(batch).shape == (4,)
 
 
 @pytest.mark.parametrize(("precision", "enabled"), [("fp32", False), ("bf16", True)])

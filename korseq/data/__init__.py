@@ -7,13 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from korseq.data.batches import Batch
     from korseq.data.encoded import EncodedData, SequenceOptions
     from korseq.data.readers import DataSettings, Source, read
     from korseq.data.writers import write_annotated
 
 _HOMES = {
-    "Batch": "batches",
     "DataSettings": "readers",
     "EncodedData": "encoded",
     "SequenceOptions": "encoded",
@@ -22,7 +20,7 @@ _HOMES = {
     "write_annotated": "writers",
 }
 
-__all__ = ["Batch", "DataSettings", "EncodedData", "SequenceOptions", "Source", "read", "write_annotated"]
+__all__ = ["DataSettings", "EncodedData", "SequenceOptions", "Source", "read", "write_annotated"]
 
 
 def __getattr__(name: str) -> object:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,29 +12,10 @@ from torch import Tensor
 
 from korseq.data.encoded import EncodedData, Parts
 from korseq.nn.embeddings import BatchParts
-from korseq.nn.sequences import Sequences, UnitBatch
+from korseq.nn.sequences import Batch, Sequences, UnitBatch
 
 # Sequences are sorted by length within pools of so many batches: little padding, and batches still differ between epochs.
 _POOL = 64
-
-
-@dataclass(frozen=True)
-class Batch(Sequences):
-    """Padded sequences of tokens, and what is to be learnt of them.
-
-    Attributes:
-        targets: (B,) or (B, K), or (B, U) with -1 = padding if there are units; None when predicting.
-        indices: Which sequences these are.
-        units: What a tagger tags; None for what is predicted of whole texts.
-    """
-
-    targets: Tensor | None
-    indices: NDArray[np.int64]
-    units: UnitBatch | None = None
-
-    @property
-    def tokens(self) -> int:
-        return int(self.mask.sum())
 
 
 def collate(data: EncodedData, indices: NDArray[np.int64], rounded: bool = False) -> Batch:
@@ -46,7 +26,7 @@ def collate(data: EncodedData, indices: NDArray[np.int64], rounded: bool = False
     """
     tokens = _padded(data, indices, rounded)
     if data.units is None:
-        targets = None if data.targets is None else torch.from_numpy(data.targets[indices])
+        targets = None if data.targets is None else _targets(data, data.targets, indices)
         return Batch(tokens.ids, tokens.parts, tokens.mask, targets, indices)
     symbols = _padded(data.units.symbols, indices, rounded)
     places, real = _ragged(data.units.symbols.offsets, indices, rounded)
@@ -58,6 +38,13 @@ def collate(data: EncodedData, indices: NDArray[np.int64], rounded: bool = False
     units = UnitBatch(symbols.ids, symbols.parts, symbols.mask, first, last)
     targets = None if data.targets is None else of_units(data.targets, -1)
     return Batch(tokens.ids, tokens.parts, tokens.mask, targets, indices, units)
+
+
+def _targets(data: EncodedData, targets: NDArray[Any], indices: NDArray[np.int64]) -> Tensor:
+    if data.target_offsets is None:
+        return torch.from_numpy(targets[indices])
+    places, real = _ragged(data.target_offsets, indices, False)
+    return torch.from_numpy(np.where(real, targets[places], 0).astype(np.int64))
 
 
 def _padded(data: EncodedData, indices: NDArray[np.int64], rounded: bool) -> Sequences:
@@ -93,16 +80,36 @@ def _ragged(
     return np.where(real, starts[:, None] + position, 0), real
 
 
-def training_order(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """Every sequence once, in random batches of similar length; the same arguments give the same batches."""
+def training_order(
+    lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int, tokens: int | None = None
+) -> list[NDArray[np.int64]]:
+    """Every sequence once, in random batches of similar length; the same arguments give the same batches.
+
+    Args:
+        tokens: As many sequences to a batch as make so many padded tokens, one at least; None for `batch_size` of them.
+    """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))
     batches: list[NDArray[np.int64]] = []
-    for start in range(0, len(order), batch_size * _POOL):
-        pool = order[start : start + batch_size * _POOL]
+    size = batch_size * _POOL if tokens is None else max(1, int(tokens * _POOL / lengths.mean()))
+    for start in range(0, len(order), size):
+        pool = order[start : start + size]
         pool = pool[np.argsort(lengths[pool], kind="stable")]
-        batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+        if tokens is None:
+            batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+        else:
+            batches += np.split(pool, _cuts(lengths[pool].tolist(), tokens))
     return [batches[i] for i in random.permutation(len(batches))]
+
+
+def _cuts(lengths: Sequence[int], tokens: int) -> list[int]:
+    """Where rising lengths are cut, so that the number in each part times the last of it is at most `tokens`."""
+    cuts, start = [], 0
+    for i, length in enumerate(lengths):
+        if (i + 1 - start) * length > tokens and i > start:
+            cuts.append(i)
+            start = i
+    return cuts
 
 
 def prediction_batches(data: EncodedData, tokens: int) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from korseq.data.resampling import Resampling
 from korseq.registry import settings
 from korseq.text.alignment import Analysis
 from korseq.text.features import FEATURES, Feature, PartsTable
@@ -26,6 +27,8 @@ from korseq.text.vocabulary import BOS, EOS, SPECIALS, UNK, Vocabulary
 if TYPE_CHECKING:
     from datasets import Dataset
 
+# The name of the targets among what is resampled.
+TARGETS = "<targets>"
 # Analyses written to disk at a time; Kiwi's threads idle for a moment between two such batches.
 _ROWS_AT_A_TIME = 5000
 
@@ -162,8 +165,11 @@ class EncodedData:
         parts: Of the features that have parts.
         targets: One a sequence: int64 indices, float32 numbers or rows of numbers; None when predicting. Or, if there
             are units, one a unit.
+        target_offsets: (sequences + 1,) int64, if sequences of ids are to be learnt: that of sequence i is
+            `targets[target_offsets[i]:target_offsets[i + 1]]`, from `<bos>` to `<eos>`.
         truncated: How many sequences were cut at `max_length`.
         units: What a tagger tags; None for what is predicted of whole texts.
+        resampled: What every epoch of training cuts in another way: the only feature, `TARGETS`, or both.
     """
 
     ids: Mapping[str, NDArray[np.int32]]
@@ -172,6 +178,22 @@ class EncodedData:
     targets: NDArray[Any] | None
     truncated: int
     units: EncodedUnits | None = None
+    target_offsets: NDArray[np.int64] | None = None
+    resampled: Mapping[str, Resampling] = field(default_factory=dict)
+
+    def of_epoch(self, seed: int, epoch: int) -> EncodedData:
+        """The same as an epoch of training reads it: what is resampled, cut anew."""
+        drawn = {
+            name: resampling.draw(np.random.default_rng([seed, epoch, number]))
+            for number, (name, resampling) in enumerate(self.resampled.items())
+        }
+        changed = self
+        for name, (ids, offsets) in drawn.items():
+            if name == TARGETS:
+                changed = replace(changed, targets=ids, target_offsets=offsets)
+            else:
+                changed = replace(changed, ids={name: ids}, offsets=offsets)
+        return changed
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -179,6 +201,11 @@ class EncodedData:
     @property
     def lengths(self) -> NDArray[np.int64]:
         return np.diff(self.offsets)
+
+    @property
+    def widths(self) -> NDArray[np.int64]:
+        """How wide a batch must be for each sequence and what is to be learnt of it."""
+        return self.lengths if self.target_offsets is None else np.maximum(self.lengths, np.diff(self.target_offsets))
 
 
 @dataclass(frozen=True)

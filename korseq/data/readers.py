@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -18,12 +18,14 @@ from korseq.data.columns import LABEL_NAMES, TEXT_NAMES, find_column
 from korseq.data.files import File, is_file
 from korseq.data.formats import FORMATS, Row, columns_of, without_surrogates
 from korseq.data.hub import HUB_NAME, dataset_rows, from_hub, split_of
+from korseq.data.pairs import SOURCE_NAMES, TARGET_NAMES, PairFilter, open_pairs
 from korseq.errors import DataError
-from korseq.registry import settings
+from korseq.registry import Section, settings
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+Kind: TypeAlias = Literal["label", "spans", "pairs"]
 Source: TypeAlias = "str | Path | Dataset | Iterable[Any]"
 
 
@@ -33,7 +35,9 @@ class DataSettings:
 
     Args:
         train, dev, test: Files, or a name on the Hugging Face hub, whose splits of these names are then used.
-        text, label: Names of the columns; None to look for the usual ones.
+        text, label: Names of the columns; None to look for the usual ones. Of pairs: those of source and target.
+        reverse: Of pairs: from the second text to the first, where their columns are not named here.
+        pairs: Of pairs: which to learn from.
         tag: For taggers: "upos" or "xpos" of CoNLL-U files; of other columns the number of the one with the tags, counted
             from 1, None for the last.
         subset: The configuration of a hub dataset that has several (`klue` has `ynat`, `nli`, …).
@@ -48,6 +52,8 @@ class DataSettings:
     test: str | None = None
     text: str | None = None
     label: str | None = None
+    reverse: bool = False
+    pairs: Annotated[PairFilter, Section()] = PairFilter()
     tag: str | int | None = None
     subset: str | None = None
     encoding: str = "utf-8"
@@ -57,7 +63,7 @@ class DataSettings:
 
 
 def read(
-    source: Source, options: DataSettings, split: str = "train", labelled: bool = True, spans: bool = False
+    source: Source, options: DataSettings, split: str = "train", labelled: bool = True, kind: Kind = "label"
 ) -> Dataset:
     """Read a source into memory-mapped rows.
 
@@ -66,8 +72,9 @@ def read(
         options: Column names, encoding, and what to do with bad rows.
         split: Which split to take of a hub dataset.
         labelled: Whether a label is needed.
-        spans: Whether labels are spans: entities, or the words with their tags. Files are then annotated texts (see
-            `korseq.data.annotations`), and in-memory rows have a list of spans (start, end, label) for a label.
+        kind: What is learnt of a text. "spans": entities, or the words with their tags; files are then annotated texts (see
+            `korseq.data.annotations`), and in-memory rows have a list of spans (start, end, label) for a label. "pairs": another
+            text; see `korseq.data.pairs`.
 
     Returns:
         A dataset with the columns `text` (string), `label` (as found, or a list of `start`, `end`, `label`; absent if not
@@ -77,17 +84,19 @@ def read(
     Raises:
         DataError: Naming the source, the row and the remedy.
     """
+    spans = kind == "spans"
+    paired = open_pairs(str(source), options.encoding) if kind == "pairs" and isinstance(source, str | Path) else None
     if spans and isinstance(source, str | Path) and _is_annotated(source):
         name, columns, rows = _annotated(source, options)
         options = replace(options, text=None, label=None)  # which its reader has found, and calls by their usual names
     else:
-        name, columns, rows = _open(source, options, split)
+        name, columns, rows = paired or _open(source, options, split)
     first = next(rows, None)
     if first is None:
         raise DataError("there are no rows", name)
     if not columns:  # not one row has cells
         raise DataError(_describe([first, *rows]), name, first.number)
-    text, label = _roles(name, columns, options, spans, labelled)
+    text, label = _roles(name, columns, options, kind, labelled)
     problems: list[Row] = []
     kept: dict[str, list[Any]] = {"text": [], "row": []} | ({"label": []} if labelled else {})
     for row in _with(first, rows):
@@ -146,11 +155,16 @@ def _with(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
 
 
 def _roles(
-    source: str, columns: Sequence[str], options: DataSettings, spans: bool, labelled: bool
+    source: str, columns: Sequence[str], options: DataSettings, kind: Kind, labelled: bool
 ) -> tuple[str, str | None]:
     """The columns with the texts and, if they are wanted, the labels."""
+    if kind == "pairs":
+        names = [(*SOURCE_NAMES, *TEXT_NAMES), (*TARGET_NAMES, *LABEL_NAMES)]
+        first, second = names[::-1] if options.reverse else names
+        text = find_column(source, columns, options.text, first, "text")
+        return text, find_column(source, columns, options.label, second, "label") if labelled else None
     text = find_column(source, columns, options.text, TEXT_NAMES, "text")
-    usual = SPAN_NAMES if spans else LABEL_NAMES
+    usual = SPAN_NAMES if kind == "spans" else LABEL_NAMES
     return text, find_column(source, columns, options.label, usual, "label") if labelled else None
 
 

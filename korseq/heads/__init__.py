@@ -3,9 +3,10 @@
 from korseq.heads.base import Head, HeadModule, Prediction
 from korseq.heads.classifier import Classification, Classifier, MultiLabelClassification
 from korseq.heads.regressor import Regression, Regressor
+from korseq.heads.seq2seq import Seq2Seq, Written
 from korseq.heads.tagger import Tagger, Tags
 
-COMPONENTS = (Classifier, Regressor, Tagger)
+COMPONENTS = (Classifier, Regressor, Tagger, Seq2Seq)
 
 __all__ = [
     "Classification",
@@ -16,6 +17,8 @@ __all__ = [
     "Prediction",
     "Regression",
     "Regressor",
+    "Seq2Seq",
     "Tagger",
     "Tags",
+    "Written",
 ]

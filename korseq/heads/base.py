@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from korseq.labels import LabelSet
 from korseq.nn.embeddings import EmbeddingModule, EmbeddingStage
 from korseq.nn.encoders.base import Encoded
-from korseq.nn.sequences import UnitBatch
+from korseq.nn.sequences import Batch
 from korseq.shapes import Shape
 from korseq.spans import LabeledSpan, UnitKind
 
@@ -32,21 +33,36 @@ class HeadModule(nn.Module, ABC):
         parameter. Fine-tuning with other labels keeps what belongs to the names that stay."""
         return None
 
+    @property
+    def cost(self) -> int:
+        """How much larger its answers make a batch than the tokens it reads: batches of predictions are so much smaller."""
+        return 1
+
+    def quick(self) -> HeadModule:
+        """The same weights, answering as fast as can be: for the scores of a model that is still trained."""
+        return self
+
     def prepare(self, targets: Tensor) -> None:
         """Called once, with the targets of the whole training set, before training begins; most heads need nothing of it."""
         return
 
     @abstractmethod
-    def forward(self, encoded: Encoded, mask: Tensor, units: UnitBatch | None = None) -> Tensor:
-        """encoded.states (B, T, H), mask (B, T) → logits; their shape is the head's own. Heads of whole texts have no units."""
+    def forward(self, encoded: Encoded, batch: Batch) -> Tensor:
+        """encoded.states (B, T, H) of a batch → logits; their shape is the head's own."""
 
     @abstractmethod
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         """The sum of the losses and the number of terms in it: whoever averages over several batches must weight them."""
 
-    @abstractmethod
-    def predictions(self, logits: Tensor, units: UnitBatch | None = None) -> Sequence[Prediction]:
+    def answers(self, encoded: Encoded, batch: Batch) -> Sequence[Prediction]:
         """One a sequence of the batch."""
+        logits = self(encoded, batch)
+        with torch.autocast(logits.device.type, enabled=False):
+            return self.predictions(logits, batch)
+
+    @abstractmethod
+    def predictions(self, logits: Tensor, batch: Batch) -> Sequence[Prediction]:
+        """What the logits of a batch say."""
 
 
 class Head(ABC):
@@ -66,13 +82,23 @@ class Head(ABC):
         """
 
     @abstractmethod
-    def target(self, value: Any, labels: LabelSet) -> int | float | list[float] | tuple[LabeledSpan, ...]:
+    def target(self, value: Any, labels: LabelSet) -> int | float | list[float] | tuple[LabeledSpan, ...] | str:
         """What the loss needs for one target value as it stands in the data; of a head that predicts of units, the spans of
-        characters that their targets are made of.
+        characters that their targets are made of; of one that writes, the text.
 
         Raises:
             ValueError: If the value is not one this head knows; says why.
         """
+
+    @property
+    def reports_loss(self) -> bool:
+        """Whether the loss on data that is evaluated is one of its scores."""
+        return False
+
+    @property
+    def keeps_analyses(self) -> bool:
+        """Whether its answers are about places in the text, to find which the text's analysis is needed."""
+        return self.unit is not None
 
     @property
     def unit(self) -> UnitKind | None:

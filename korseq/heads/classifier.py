@@ -17,7 +17,7 @@ from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
-from korseq.nn.sequences import UnitBatch
+from korseq.nn.sequences import Batch
 from korseq.registry import Plug, component
 from korseq.shapes import Shape
 
@@ -174,8 +174,8 @@ class ClassifierModule(HeadModule):
     def named_rows(self, parameter: str, labels: LabelSet) -> tuple[tuple[int, ...], Sequence[str]] | None:
         return ((0,), labels.labels) if parameter in ("output.weight", "output.bias") else None
 
-    def forward(self, encoded: Encoded, mask: Tensor, units: UnitBatch | None = None) -> Tensor:
-        logits: Tensor = self.output(self.hidden(self.dropout(self.pooling(encoded, mask))))
+    def forward(self, encoded: Encoded, batch: Batch) -> Tensor:
+        logits: Tensor = self.output(self.hidden(self.dropout(self.pooling(encoded, batch.mask))))
         return logits.float()  # (B, K)
 
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
@@ -185,7 +185,7 @@ class ClassifierModule(HeadModule):
         return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum"), len(targets)
 
     def predictions(
-        self, logits: Tensor, units: UnitBatch | None = None
+        self, logits: Tensor, batch: Batch
     ) -> Sequence[Classification] | Sequence[MultiLabelClassification]:
         names = self.labels.labels
         if self.multi_label:

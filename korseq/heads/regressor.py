@@ -17,7 +17,7 @@ from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
-from korseq.nn.sequences import UnitBatch
+from korseq.nn.sequences import Batch
 from korseq.registry import Plug, component
 from korseq.shapes import Shape
 
@@ -98,14 +98,14 @@ class RegressorModule(HeadModule):
         self.mean.copy_(targets.double().mean())  # squares of large float32 numbers would be infinite
         self.deviation.copy_(targets.double().std())
 
-    def forward(self, encoded: Encoded, mask: Tensor, units: UnitBatch | None = None) -> Tensor:
-        logits: Tensor = self.output(self.dropout(self.pooling(encoded, mask)))
+    def forward(self, encoded: Encoded, batch: Batch) -> Tensor:
+        logits: Tensor = self.output(self.dropout(self.pooling(encoded, batch.mask)))
         return logits.float().squeeze(1)  # (B,)
 
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         """Squared error in units of the training data's variance. logits (B,), targets (B,)."""
         return ((logits - (targets - self.mean) / self.deviation) ** 2).sum(), len(targets)
 
-    def predictions(self, logits: Tensor, units: UnitBatch | None = None) -> Sequence[Regression]:
+    def predictions(self, logits: Tensor, batch: Batch) -> Sequence[Regression]:
         deviation, mean = self.deviation.item(), self.mean.item()  # the logits may be on another device than the head
         return [Regression(value * deviation + mean) for value in logits.tolist()]

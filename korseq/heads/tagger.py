@@ -21,7 +21,7 @@ from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings import EmbeddingModule, Embeddings, EmbeddingStage
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.masks import reorder
-from korseq.nn.sequences import UnitBatch
+from korseq.nn.sequences import Batch
 from korseq.registry import Plug, component
 from korseq.shapes import Shape
 from korseq.spans import LabeledSpan, TagScheme, UnitKind, from_tags, may_follow, tags_of, to_tags
@@ -178,9 +178,10 @@ class TaggerModule(HeadModule):
         )
         return (dimensions[parameter], labels.labels) if parameter in dimensions else None
 
-    def forward(self, encoded: Encoded, mask: Tensor, units: UnitBatch | None = None) -> Tensor:
+    def forward(self, encoded: Encoded, batch: Batch) -> Tensor:
         """Emissions (B, U, K)."""
-        assert units is not None
+        assert batch.units is not None
+        units = batch.units
         read = [reorder(encoded.states, units.first)]  # (B, U, H)
         if self.ranges:
             read.append(reorder(encoded.states, units.last))
@@ -204,10 +205,10 @@ class TaggerModule(HeadModule):
             return F.cross_entropy(logits[mask], targets[mask], reduction="sum"), int(mask.sum())
         return -self.crf.log_likelihood(logits, targets.clamp(min=0), mask).sum(), int(mask.sum())
 
-    def predictions(self, logits: Tensor, units: UnitBatch | None = None) -> list[Tags]:
-        assert units is not None
-        best, scores = self._decoded(logits, units.mask)
-        lengths = units.mask.sum(dim=1).tolist()
+    def predictions(self, logits: Tensor, batch: Batch) -> list[Tags]:
+        assert batch.units is not None
+        best, scores = self._decoded(logits, batch.units.mask)
+        lengths = batch.units.mask.sum(dim=1).tolist()
         rows = zip(best.cpu().numpy(), scores.detach().float().cpu().numpy(), lengths, strict=True)
         return [Tags(tags[:length], score[:length], self.labels) for tags, score, length in rows]
 

@@ -18,6 +18,7 @@ from korseq.nn.embeddings import (
 )
 from korseq.nn.encoders import GRU, LSTM, RNN, Encoded, Encoder, EncoderModule, SelfAttention, Stack, Transformer
 from korseq.nn.pooling import AttentionPooling, LastPooling, MaxPooling, MeanPooling, Pooling, PoolingModule, Poolings
+from korseq.nn.sequences import Batch
 
 __all__ = [
     "CRF",
@@ -25,6 +26,7 @@ __all__ = [
     "LSTM",
     "RNN",
     "AttentionPooling",
+    "Batch",
     "Embedding",
     "EmbeddingModule",
     "EmbeddingStage",

@@ -93,6 +93,10 @@ class Embedding(EmbeddingStage):
         word_dropout: Share of the tokens that training makes unknown, so that `<unk>` is learned.
         vectors: Text file of pretrained vectors (word2vec or fastText, `token v1 v2 …` a line) to begin with.
         freeze: Keep the table as it is at the beginning: pretrained vectors, and random ones for tokens without.
+        tie: Of sequence-to-sequence pipelines: the table in which the decoder looks symbols up also scores them (Press & Wolf
+            2017); if one tokenizer serves source and target, the encoder reads the same table, too.
+        std: Vectors begin as normal random numbers with this standard deviation; None: as uniform ones within ±0.1. For recurrent
+            sequence-to-sequence pipelines 1.0 learns far faster.
     """
 
     size: int = Field(default=128, ge=1)
@@ -103,6 +107,8 @@ class Embedding(EmbeddingStage):
     word_dropout: float = Field(default=0.0, ge=0, lt=1)
     vectors: str | None = None
     freeze: bool = False
+    tie: bool = False
+    std: float | None = Field(default=None, gt=0)
 
     def pretrained_file(self) -> str | None:
         return self.vectors
@@ -111,7 +117,9 @@ class Embedding(EmbeddingStage):
         return ["freeze: there are no vectors to keep; set vectors = FILE"] if self.freeze and not self.vectors else []
 
     def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> LookupEmbedding:
-        return LookupEmbedding(vocabulary_size, self.size, self.dropout, self.word_dropout, pretrained, self.freeze)
+        return LookupEmbedding(
+            vocabulary_size, self.size, self.dropout, self.word_dropout, pretrained, self.freeze, self.tie, self.std
+        )
 
 
 @component
@@ -134,11 +142,14 @@ class LookupEmbedding(EmbeddingModule):
         word_dropout: float,
         pretrained: Tensor | None,
         freeze: bool,
+        tied: bool,
+        std: float | None,
     ) -> None:
         super().__init__()
         self.output_size = size
+        self.tied = tied
         self.word_dropout = word_dropout
-        self.table = _table(vocabulary_size, size)
+        self.table = _table(vocabulary_size, size, std)
         if pretrained is not None:
             with torch.no_grad():
                 self.table.weight.copy_(torch.where(pretrained.isnan(), self.table.weight, pretrained))
@@ -326,11 +337,14 @@ class ProjectedVectors(EmbeddingModule):
         return output
 
 
-def _table(vocabulary_size: int, size: int) -> nn.Embedding:
+def _table(vocabulary_size: int, size: int, std: float | None = None) -> nn.Embedding:
     """Small uniform rows: they train better here than torch's N(0, 1), whose norm of 11 drowns what the encoder adds."""
     table = nn.Embedding(vocabulary_size, size, padding_idx=0)
     with torch.no_grad():
-        nn.init.uniform_(table.weight, -0.1, 0.1)
+        if std is None:
+            nn.init.uniform_(table.weight, -0.1, 0.1)
+        else:
+            nn.init.normal_(table.weight, std=std)
         table.weight[0].zero_()
     return table
 

@@ -1,4 +1,4 @@
-"""Padded sequences as the network reads them: of tokens, and of the units that a tagger tags."""
+"""Batches as the network reads them: padded sequences of tokens, the units that a tagger tags, and what is to be learnt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from korseq.nn.embeddings import BatchParts
@@ -52,3 +54,27 @@ class UnitBatch(Sequences):
 
     first: Tensor
     last: Tensor
+
+
+@dataclass(frozen=True)
+class Batch(Sequences):
+    """Padded sequences of tokens, and what is to be learnt of them.
+
+    Attributes:
+        targets: (B,) or (B, K); (B, U) with -1 = padding if there are units; (B, S) ids from `<bos>` to `<eos>` with 0 = padding
+            if sequences are to be learnt; None when predicting.
+        indices: Which sequences of the data these are.
+        units: What a tagger tags; None for what is predicted of whole texts.
+    """
+
+    targets: Tensor | None
+    indices: NDArray[np.int64]
+    units: UnitBatch | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens: of the targets if these are sequences of ids, else of what is read."""
+        targets = self.targets
+        if targets is None or targets.dim() < 2 or targets.is_floating_point() or self.units is not None:
+            return int(self.mask.sum())
+        return int((targets > 0).sum()) - len(targets)  # nothing has to tell `<bos>`

@@ -6,6 +6,7 @@ that it is alive, so that its parent can tell a row that hangs from a chunk that
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -47,7 +48,12 @@ def work(connection: Connection, task: Task, output: Output) -> None:
         connection.send(Failed(_reason(error)))
         return
     connection.send(Ready(opened.columns))
+    # Python would look for garbage in the middle of a chunk, hundreds of times, among a hundred thousand records of which none
+    # is: it takes 3% of the time. Now it looks between chunks, and never again at what was loaded.
+    gc.freeze()
+    gc.disable()
     while True:
+        gc.collect()
         try:
             order = connection.recv()
         except EOFError:  # the parent has closed its end

@@ -1,8 +1,10 @@
-"""Text: cleaning, tokenizers, alignment, vocabularies. Nothing here imports torch."""
+"""Text: cleaning, tokenizers, alignment, vocabularies. Nothing here imports torch. To add a tokenizer: its class in this folder,
+its name here."""
 
 from korseq.labels import LabelSet
 from korseq.text.alignment import Alignment, Analysis, Span, Token
 from korseq.text.clean import CleanText, clean
+from korseq.text.subwords import MorphemeSubwords, Subwords
 from korseq.text.tokenizers import (
     GivenTokens,
     KiwiTokenizer,
@@ -13,6 +15,8 @@ from korseq.text.tokenizers import (
 )
 from korseq.text.vocabulary import Vocabulary
 
+COMPONENTS = (KiwiTokenizer, WhitespaceTokenizer, SyllableTokenizer, GivenTokens, Subwords, MorphemeSubwords)
+
 __all__ = [
     "Alignment",
     "Analysis",
@@ -20,7 +24,9 @@ __all__ = [
     "GivenTokens",
     "KiwiTokenizer",
     "LabelSet",
+    "MorphemeSubwords",
     "Span",
+    "Subwords",
     "SyllableTokenizer",
     "Token",
     "Tokenizer",

@@ -7,7 +7,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,8 @@ class Tokenizer(ABC):
 
     has_tags: ClassVar[bool] = False
     """Whether its tokens have part-of-speech tags."""
+    has_text: ClassVar[bool] = False
+    """Whether `decode` makes text of its tokens."""
 
     @abstractmethod
     def stream(self, texts: Iterable[str], max_characters: int | None = None) -> Iterator[Analysis]:
@@ -54,9 +56,34 @@ class Tokenizer(ABC):
             return next(self.stream([texts]))
         return list(self.stream(texts))
 
+    def learn(self, texts: Iterable[str]) -> Tokenizer:
+        """Equal settings with what must be learnt of a corpus; the same settings if that is nothing.
+
+        Raises:
+            DataError: If the texts are too few.
+        """
+        return self
+
+    @property
+    def data(self) -> bytes | None:
+        """What it has learnt, for a file of its own; None if there is nothing."""
+        return None
+
+    def with_data(self, data: bytes | None) -> Tokenizer:
+        """Equal settings that have learnt what another has."""
+        return self
+
+    def pieces(self) -> Sequence[str] | None:
+        """All tokens that it can give, in a fixed order; None if there is no end of them."""
+        return None
+
+    def decode(self, tokens: Sequence[str]) -> str:
+        """The text that tokens make; of those of a text, this text, cleaned. Only if it `has_text`."""
+        raise NotImplementedError
+
     def fingerprint(self) -> str:
         """Equal for two tokenizers exactly if they analyse every text equally."""
-        return _digest(settings_of(self))
+        return digest(settings_of(self))
 
     def with_data_inside(self) -> Tokenizer:
         """Equal settings that need no other file."""
@@ -206,7 +233,7 @@ class KiwiTokenizer(Tokenizer):
         from kiwipiepy import __version__ as code
         from kiwipiepy_model import __version__ as model
 
-        return _digest([settings_of(replace(self.with_data_inside(), threads=None)), code, model])
+        return digest([settings_of(replace(self.with_data_inside(), threads=None)), code, model])
 
     def with_data_inside(self) -> KiwiTokenizer:
         if self.user_dictionary is None:
@@ -247,10 +274,15 @@ class _PatternTokenizer(Tokenizer):
 
 @component
 class WhitespaceTokenizer(_PatternTokenizer):
-    """Eojeols: what stands between white space."""
+    """Eojeols: what stands between white space. Decoded, they stand between single spaces."""
+
+    has_text: ClassVar[bool] = True
 
     def pattern(self) -> re.Pattern[str]:
         return re.compile(r"\S+")
+
+    def decode(self, tokens: Sequence[str]) -> str:
+        return " ".join(tokens)
 
 
 @component
@@ -294,9 +326,7 @@ def _analysis(cleaned: CleanText, forms: list[str], tags: list[str], starts: lis
 _ANALYSIS_VERSION = 2
 
 
-def _digest(value: object) -> str:
+def digest(value: object) -> str:
+    """For fingerprints of tokenizers."""
     described = json.dumps([_ANALYSIS_VERSION, value], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(described.encode()).hexdigest()[:32]
-
-
-COMPONENTS = (KiwiTokenizer, WhitespaceTokenizer, SyllableTokenizer, GivenTokens)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from korseq.data.batches import Batch, collate, training_order
+from korseq.data.batches import collate, training_order
 from korseq.data.encoded import EncodedData
 from korseq.errors import TrainingError
 from korseq.model import SequenceModel, autocast
+from korseq.nn.sequences import Batch
 from korseq.training.scores import Scores
 from korseq.training.settings import Training
 
@@ -63,7 +66,7 @@ class Step:
         step, epoch: Counted from 1.
         loss: Mean over what the step learns of (texts, or their units), on this process.
         learning_rate: In this step.
-        examples, tokens: On this process.
+        examples, tokens: On this process; tokens are those of the targets, if these are sequences.
         seconds: Duration of the step without evaluation.
         scores: Of the dev evaluation after this step, if there was one.
         is_best: Whether it was the best so far.
@@ -100,9 +103,18 @@ def snapshot(model: nn.Module) -> Weights:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
-def steps_per_epoch(examples: int, settings: Training, processes: int = 1) -> int:
-    batches = math.ceil(examples / settings.batch_size)
-    return math.ceil(math.ceil(batches / processes) / settings.accumulation)
+def first_steps(lengths: NDArray[np.int64], settings: Training, processes: int = 1) -> list[int]:
+    """The number of steps before each epoch, and at the end of all."""
+    if settings.batch_tokens is None:
+        batches = [math.ceil(len(lengths) / settings.batch_size)] * settings.epochs
+    else:
+        batches = [len(_order(lengths, settings, epoch)) for epoch in range(settings.epochs)]
+    steps = [math.ceil(math.ceil(count / processes) / settings.accumulation) for count in batches]
+    return [0, *accumulate(steps)]
+
+
+def _order(lengths: NDArray[np.int64], settings: Training, epoch: int) -> list[Indices]:
+    return training_order(lengths, settings.batch_size, settings.seed, epoch, settings.batch_tokens)
 
 
 def learning_rate(step: int, total: int, settings: Training) -> float:
@@ -112,6 +124,8 @@ def learning_rate(step: int, total: int, settings: Training) -> float:
         return settings.learning_rate * step / warm
     if settings.schedule == "constant":
         return settings.learning_rate
+    if settings.schedule == "inverse_sqrt":
+        return settings.learning_rate * math.sqrt(max(1, warm) / step)
     done = (step - warm - 1) / max(1, total - warm)  # 0 in the first step after the warm-up, just below 1 in the last
     return settings.learning_rate * (1 - done if settings.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2)
 
@@ -132,23 +146,25 @@ def train(
         state: Changed in place.
         evaluate: Scores `state.model` on the dev data; None to keep the last weights instead of the best.
     """
-    per_epoch = steps_per_epoch(len(data), settings, accelerator.num_processes)
-    total = settings.epochs * per_epoch
-    evaluations = {
-        round(per_epoch * (i + 1) / settings.evaluations_per_epoch) for i in range(settings.evaluations_per_epoch)
-    }
+    firsts = first_steps(data.widths, settings, accelerator.num_processes)
+    total = firsts[-1]
     model, optimizer = accelerator.prepare(state.model, state.optimizer)
     model.train()
     while state.step < total and not state.finished:
-        epoch, within = divmod(state.step, per_epoch)
-        order = _shares(training_order(data.lengths, settings.batch_size, settings.seed, epoch), accelerator)
-        for position in range(within, per_epoch):
+        epoch = bisect_right(firsts, state.step) - 1
+        steps = firsts[epoch + 1] - firsts[epoch]
+        evaluations = {
+            round(steps * (i + 1) / settings.evaluations_per_epoch) for i in range(settings.evaluations_per_epoch)
+        }
+        order = _shares(_order(data.widths, settings, epoch), accelerator)
+        now = data.of_epoch(settings.seed, epoch)
+        for position in range(state.step - firsts[epoch], steps):
             began = time.perf_counter()
             group = order[position * settings.accumulation : (position + 1) * settings.accumulation]
             rate = learning_rate(state.step + 1, total, settings)
             for parameters in optimizer.param_groups:
                 parameters["lr"] = rate
-            loss, examples, tokens = _accumulate(model, [collate(data, i) for i in group], settings, accelerator)
+            loss, examples, tokens = _accumulate(model, [collate(now, i) for i in group], settings, accelerator)
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} in step {state.step + 1}: training diverged; lower training.learning_rate "
@@ -197,7 +213,7 @@ def _accumulate(
         synchronised = accelerator.no_sync(model) if i + 1 < len(batches) else nullcontext()
         with synchronised:
             with autocast(accelerator.device, settings.precision):
-                logits = model(batch.ids, batch.parts, batch.mask, batch.units)
+                logits = model(batch)
             loss, terms = head.loss(logits, batch.targets)
             accelerator.backward(loss / settings.batch_size)
         losses, count = losses + loss.detach(), count + terms

@@ -1,6 +1,6 @@
 """Scores of predictions against what the data says. To add a metric: a function here and its line in `METRICS`.
 
-Scores lie in [0, 1] except errors of regression, which are in the units of the data, and correlations.
+Scores lie in [0, 1] except errors of regression, which are in the units of the data, correlations, and BLEU and chrF.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from korseq.generation import Generated
 from korseq.heads.classifier import Classification, MultiLabelClassification
 from korseq.heads.regressor import Regression
 from korseq.training.scores import Scores, f1
@@ -76,6 +77,23 @@ def regression(gold: Sequence[float], predictions: Sequence[Regression]) -> Scor
     return Scores(values, "mse", higher_is_better=False)
 
 
+def translation(gold: Sequence[str], predictions: Sequence[Generated]) -> Scores:
+    """BLEU (Papineni et al. 2002) and chrF (Popović 2015), from 0 to 100, with the signatures that tell how they were computed
+    (Post 2018), and the share of outputs that are exactly as the data has them."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    bleu, chrf = BLEU(), CHRF()
+    outputs = [p.output for p in predictions]
+    values = {
+        "chrf": float(chrf.corpus_score(outputs, [list(gold)]).score),
+        "bleu": float(bleu.corpus_score(outputs, [list(gold)]).score),
+        "exact_match": float(np.mean([g == o for g, o in zip(gold, outputs, strict=True)])),
+        "count": len(gold),
+        "signatures": {"bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())},
+    }
+    return Scores(values, "chrf")
+
+
 def _correlation(a: Any, b: Any) -> float:
     # Not std() > 0: rounding gives equal numbers a tiny deviation.
     return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
@@ -94,4 +112,5 @@ METRICS: dict[str, Callable[[Sequence[Any], Sequence[Any]], Scores]] = {
     "regression": regression,
     "entities": entities,
     "tags": tags,
+    "translation": translation,
 }

@@ -15,7 +15,7 @@ import torch
 from korseq.data.encoded import EncodedData
 from korseq.model import SequenceModel
 from korseq.training.checkpoint import FILE, read_checkpoint, write_checkpoint
-from korseq.training.loop import new_state, steps_per_epoch, train
+from korseq.training.loop import first_steps, new_state, train
 from korseq.training.reports import MetricsFile, ProgressBar, Report
 from korseq.training.scores import Scores
 from korseq.training.settings import Training
@@ -80,7 +80,7 @@ def run(
         elif accelerator.is_main_process:
             # An earlier run's checkpoint, which a later resume must not take for this one's.
             (folder / FILE).unlink(missing_ok=True)
-    total = settings.epochs * steps_per_epoch(len(data), settings, accelerator.num_processes)
+    total = first_steps(data.widths, settings, accelerator.num_processes)[-1]
     with ExitStack() as stack:
         reports: list[Report] = []
         if accelerator.is_main_process:

@@ -16,10 +16,13 @@ class Training:
     Args:
         epochs: Passes over the training data, at most.
         batch_size: Sequences in a batch, on each process.
+        batch_tokens: Instead, as many sequences as make about so many padded tokens (of the longer side, if there are two);
+            None for `batch_size` of them.
         accumulation: Batches whose gradients make one step.
         learning_rate: The highest of the schedule, for AdamW (Loshchilov & Hutter 2019).
         weight_decay: On weight matrices; embeddings, biases and norms are not decayed.
-        schedule: After the warm-up: "linear" or "cosine" down to zero at the last step, or "constant".
+        schedule: After the warm-up: "linear" or "cosine" down to zero at the last step, "inverse_sqrt" (Vaswani et al. 2017,
+            section 5.3), which does not depend on the number of steps but for the warm-up, or "constant".
         warmup: Share of all steps in which the learning rate rises from zero.
         clip_norm: The gradient's norm is cut to this; inf for no limit.
         average: Decay of an exponential moving average of the weights, which is then what is evaluated and saved
@@ -33,10 +36,11 @@ class Training:
 
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=32, ge=1)
+    batch_tokens: int | None = Field(default=None, ge=1)
     accumulation: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    schedule: Literal["linear", "cosine", "inverse_sqrt", "constant"] = "linear"
     warmup: float = Field(default=0.05, ge=0, lt=1)
     clip_norm: float = Field(default=1.0, gt=0)
     average: float | None = Field(default=None, gt=0, lt=1)

@@ -32,17 +32,23 @@ def main() -> None:
     parser.add_argument("file")
     parser.add_argument("--text", default="text")
     parser.add_argument("--rows", type=int, help="the first rows of the file; all without it")
+    parser.add_argument("--job", choices=["sentiment", "tokenize"], help="one of the jobs only")
     parser.add_argument("--memory", type=int, nargs="+", help="peak memory over so many rows, instead of speed")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.alone:
         return alone(arguments.file, arguments.text)
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.memory:
-            for count in arguments.memory:
-                memory(arguments.run, part(arguments.file, arguments.text, count, Path(folder)), Path(folder))
+        if arguments.memory and len(arguments.memory) > 1:
+            for count in arguments.memory:  # each in a process of its own, which the ones before have left nothing in
+                command = [sys.executable, __file__, arguments.run, arguments.file, "--text", arguments.text]
+                subprocess.run([*command, "--memory", str(count)], check=True)
+        elif arguments.memory:
+            file = part(arguments.file, arguments.text, arguments.memory[0], Path(folder))
+            memory(arguments.run, file, Path(folder))
         else:
-            speed(arguments.run, part(arguments.file, arguments.text, arguments.rows, Path(folder)), Path(folder))
+            file = part(arguments.file, arguments.text, arguments.rows, Path(folder))
+            speed(arguments.run, file, arguments.job, Path(folder))
 
 
 def part(file: str, text: str, rows: int | None, folder: Path) -> str:
@@ -73,7 +79,7 @@ def kiwi_alone(file: str) -> tuple[int, float]:
     return int(count), float(seconds)
 
 
-def speed(run: str, file: str, folder: Path) -> None:
+def speed(run: str, file: str, only: str | None, folder: Path) -> None:
     jobs: list[tuple[str, Task, str]] = [
         ("sentiment", Predict(run), "labels.parquet"),
         ("tokenize", Tokenize(), "tokens.jsonl"),
@@ -81,6 +87,8 @@ def speed(run: str, file: str, folder: Path) -> None:
     ]
     count, before = kiwi_alone(file)
     for name, task, out in jobs:
+        if only not in (None, name):
+            continue
         done = process(task, file, folder / out, keep=["id"])
         assert done.written == count
         _, after = kiwi_alone(file)

@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--only", type=int, nargs="*", help="numbers of the variants; all by default")
     arguments = parser.parse_args()
     config = read_config(arguments.config, [f"training.epochs={arguments.epochs}", f"training.seed={arguments.seed}"])
-    rows = read(arguments.train, config.data, spans=True)
+    rows = read(arguments.train, config.data, kind="spans")
     examples = list(zip(rows["text"], rows["label"], strict=True))
     train = examples[:: arguments.every]
     others = [example for i, example in enumerate(examples) if i % arguments.every]

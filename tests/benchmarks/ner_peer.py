@@ -36,10 +36,10 @@ def main() -> None:
     parser.add_argument("--spacy", required=True, help="interpreter that has spaCy")
     parser.add_argument("--max-steps", type=int, default=20_000, help="of spaCy's training; the default is spaCy's own")
     arguments = parser.parse_args()
-    whole = read(arguments.train, DataSettings(), spans=True)
+    whole = read(arguments.train, DataSettings(), kind="spans")
     rows = list(zip(whole["text"], whole["label"], strict=True))
     kept, held_out = stratified_split([""] * len(rows), 0.02, 0)
-    test_set = read(arguments.test, DataSettings(), spans=True)
+    test_set = read(arguments.test, DataSettings(), kind="spans")
     parts = {
         "train": [rows[i] for i in kept],
         "dev": [rows[i] for i in held_out],

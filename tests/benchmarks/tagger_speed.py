@@ -42,7 +42,7 @@ def shuffled(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> lis
 
 
 def prepared(config: Config, file: str, count: int):
-    rows = read(file, config.data, spans=True)
+    rows = read(file, config.data, kind="spans")
     rows = rows.select(range(min(count, len(rows))))
     labels = labels_of(config, rows, None)
     analyses = list(StoredAnalyses(rows["text"], analyze(rows, config.tokenizer)))

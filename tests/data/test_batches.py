@@ -12,7 +12,8 @@ from helpers import synthetic_data, unhurried
 from hypothesis import given
 from hypothesis import strategies as st
 
-from korseq.data.batches import Batch, collate, prediction_batches, training_order
+from korseq.data.batches import collate, prediction_batches, training_order
+from korseq.nn.sequences import Batch
 
 RANDOM = np.random.default_rng(0)
 

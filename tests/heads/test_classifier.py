@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import ANY_BATCH, batch_of
 from torch import nn
 from torch.nn import functional as F
 
 from korseq.heads import Classification, Classifier, MultiLabelClassification
 from korseq.heads.classifier import ClassifierModule
 from korseq.labels import LabelSet
-from korseq.nn import Encoded, LastPooling, MaxPooling, MeanPooling
+from korseq.nn import Batch, Encoded, LastPooling, MaxPooling, MeanPooling
 
 LABELS = LabelSet(["부정", "긍정", "중립"])
 SIZE = 6
@@ -27,9 +28,9 @@ def build(**settings: Any) -> ClassifierModule:
     return Classifier(**settings).build(SIZE, LABELS).eval()
 
 
-def encoded_batch(batch: int = 4, time: int = 5) -> tuple[Encoded, torch.Tensor]:
+def encoded_batch(batch: int = 4, time: int = 5) -> tuple[Encoded, Batch]:
     states = torch.randn(batch, time, SIZE)
-    return Encoded(states, states[:, -1]), torch.ones(batch, time, dtype=torch.bool)
+    return Encoded(states, states[:, -1]), batch_of(torch.ones(batch, time, dtype=torch.bool))
 
 
 # Labels ---------------------------------------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ def test_the_pooled_vector_is_dropped_once() -> None:
     module = build(pooling=LastPooling(), dropout=0.5).train()
     module.output = nn.Identity()
     ones = torch.ones(2000, 1, SIZE)
-    reached = module(Encoded(ones, ones[:, 0]), torch.ones(2000, 1, dtype=torch.bool))
+    reached = module(Encoded(ones, ones[:, 0]), batch_of(torch.ones(2000, 1, dtype=torch.bool)))
     assert set(reached.unique().tolist()) == {0.0, 2.0}
     assert (reached == 0).float().mean().item() == pytest.approx(0.5, abs=0.03)
 
@@ -213,7 +214,7 @@ def test_losses_of_two_batches_add_up_to_that_of_both(settings: Any, targets: to
 
 def test_prediction_is_the_most_probable_label() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [3.0, 0.0, 0.0]])
-    one, two = build().predictions(logits)
+    one, two = build().predictions(logits, ANY_BATCH)
     assert (one.label, two.label) == ("긍정", "부정")
     assert list(one.probabilities) == pytest.approx(torch.softmax(logits[0], 0).tolist())
     assert one.score == max(one.probabilities) == one.scores["긍정"]
@@ -222,7 +223,7 @@ def test_prediction_is_the_most_probable_label() -> None:
 
 def test_multi_label_prediction_has_every_label_of_at_least_one_half() -> None:
     several, none, border = build(multi_label=True).predictions(
-        torch.tensor([[2.0, -2.0, 1.0], [-1.0, -1.0, -1.0], [-1.0, 0.0, -1.0]])
+        torch.tensor([[2.0, -2.0, 1.0], [-1.0, -1.0, -1.0], [-1.0, 0.0, -1.0]]), ANY_BATCH
     )
     assert several.labels == ("부정", "중립")
     assert none.labels == ()
@@ -234,9 +235,9 @@ def test_multi_label_prediction_has_every_label_of_at_least_one_half() -> None:
 def test_predictions_are_frozen_plain_and_comparable(multi_label: bool) -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [3.0, 0.0, 0.0]])
     module = build(multi_label=multi_label)
-    one, two = module.predictions(logits)
-    assert module.predictions(logits)[0] == one != two
-    assert hash(module.predictions(logits)[0]) == hash(one)
+    one, two = module.predictions(logits, ANY_BATCH)
+    assert module.predictions(logits, ANY_BATCH)[0] == one != two
+    assert hash(module.predictions(logits, ANY_BATCH)[0]) == hash(one)
     assert pickle.loads(pickle.dumps(one)) == one
     assert pickle.loads(pickle.dumps(one)).scores == one.scores
     assert json.loads(json.dumps(one.as_dict())) == one.as_dict()

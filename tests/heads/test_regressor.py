@@ -9,11 +9,12 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
+from helpers import ANY_BATCH, batch_of
 
 from korseq.heads import Regression, Regressor
 from korseq.heads.regressor import RegressorModule
 from korseq.labels import LabelSet
-from korseq.nn import Encoded, LastPooling, MaxPooling
+from korseq.nn import Batch, Encoded, LastPooling, MaxPooling
 
 SIZE = 4
 NONE = LabelSet(())
@@ -27,9 +28,9 @@ def build(targets: torch.Tensor | None = None) -> RegressorModule:
     return module
 
 
-def batch_of(features: torch.Tensor) -> tuple[Encoded, torch.Tensor]:
+def read(features: torch.Tensor) -> tuple[Encoded, Batch]:
     """One token a text, whose state is the given row."""
-    return Encoded(features.unsqueeze(1), features), torch.ones(len(features), 1, dtype=torch.bool)
+    return Encoded(features.unsqueeze(1), features), batch_of(torch.ones(len(features), 1, dtype=torch.bool))
 
 
 @pytest.mark.parametrize(("value", "number"), [(3, 3.0), (0.5, 0.5), ("4.5", 4.5), (" -2 ", -2.0), ("1e3", 1000.0)])
@@ -80,13 +81,17 @@ def test_the_answer_that_costs_nothing_is_the_target() -> None:
     module = build(targets)
     standard = (targets - module.mean) / module.deviation
     assert module.loss(standard, targets)[0].item() == pytest.approx(0, abs=1e-9)
-    assert [p.value for p in module.predictions(standard)] == pytest.approx(targets.tolist())
+    assert [p.value for p in module.predictions(standard, ANY_BATCH)] == pytest.approx(targets.tolist())
 
 
 def test_units_are_part_of_the_weights() -> None:
     module, other = build(torch.tensor([10.0, 30.0])), build()
     other.load_state_dict(module.state_dict())
-    assert other.predictions(torch.zeros(1)) == module.predictions(torch.zeros(1)) == [Regression(20.0)]
+    assert (
+        other.predictions(torch.zeros(1), ANY_BATCH)
+        == module.predictions(torch.zeros(1), ANY_BATCH)
+        == [Regression(20.0)]
+    )
 
 
 def test_numbers_in_the_ten_thousands_are_learnt() -> None:
@@ -97,23 +102,23 @@ def test_numbers_in_the_ten_thousands_are_learnt() -> None:
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.05, weight_decay=0.0)
     for _ in range(150):
         optimizer.zero_grad()
-        total, count = module.loss(module(*batch_of(features)), targets)
+        total, count = module.loss(module(*read(features)), targets)
         (total / count).backward()
         optimizer.step()
-    found = torch.tensor([p.value for p in module.predictions(module(*batch_of(features)))])
+    found = torch.tensor([p.value for p in module.predictions(module(*read(features)), ANY_BATCH)])
     assert (found - targets).abs().max() < 200
 
 
 def test_logits_are_one_number_a_text_in_float32() -> None:
     module = Regressor(pooling=(MaxPooling(), LastPooling())).build(SIZE, NONE)
     with torch.autocast("cpu", torch.bfloat16):
-        logits = module(*batch_of(torch.randn(3, SIZE)))
+        logits = module(*read(torch.randn(3, SIZE)))
     assert logits.shape == (3,)
     assert logits.dtype == torch.float32
 
 
 def test_predictions_are_frozen_plain_and_comparable() -> None:
-    one, two = build().predictions(torch.tensor([1.5, 2.0]))
+    one, two = build().predictions(torch.tensor([1.5, 2.0]), ANY_BATCH)
     assert one == Regression(1.5) != two
     assert hash(one) == hash(Regression(1.5))
     assert pickle.loads(pickle.dumps(one)) == one
@@ -127,4 +132,4 @@ def test_logits_may_have_left_the_accelerator_before_they_become_predictions() -
     device = torch.accelerator.current_accelerator()
     assert device is not None
     module = build(torch.tensor([10.0, 30.0])).to(device)
-    assert module.predictions(torch.zeros(2)) == [Regression(20.0)] * 2
+    assert module.predictions(torch.zeros(2), ANY_BATCH) == [Regression(20.0)] * 2

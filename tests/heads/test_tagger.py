@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers import batch_of
 
 from korseq.errors import ConfigError
 from korseq.heads import Tagger, Tags
@@ -80,6 +81,7 @@ def units_of_batch(first: list[list[int]], last: list[list[int]], mask: list[lis
 
 UNITS = units_of_batch([[0, 0, 1, 2], [0, 1, 0, 0]], [[0, 1, 1, 2], [0, 1, 0, 0]], [[1, 1, 1, 1], [1, 1, 0, 0]])
 MASK = torch.tensor([[1, 1, 1], [1, 1, 0]]).bool()
+BATCH = batch_of(MASK, UNITS)
 LABELS = Tagger().learn_labels(SPANS)
 
 
@@ -98,11 +100,10 @@ def encoded(seed: int = 0) -> Encoded:
 @pytest.mark.parametrize("unit", ["token", "syllable", "word"])
 def test_padding_changes_nothing(decoder: str, unit: str) -> None:
     head = module(decoder, unit)
-    logits = head(encoded(), MASK, UNITS)
+    logits = head(encoded(), BATCH)
     alone = head(
         Encoded(encoded().states[1:, :2], encoded().final[1:]),
-        MASK[1:, :2],
-        units_of_batch([[0, 1]], [[0, 1]], [[1, 1]]),
+        batch_of(MASK[1:, :2], units_of_batch([[0, 1]], [[0, 1]], [[1, 1]])),
     )
     assert torch.allclose(logits[1, :2], alone[0], atol=1e-6)
     targets = torch.tensor([[0, 1, 2, 0], [3, 4, -1, -1]])
@@ -110,7 +111,7 @@ def test_padding_changes_nothing(decoder: str, unit: str) -> None:
     noisy = torch.where(UNITS.mask.unsqueeze(2), logits, 1e3 * torch.randn_like(logits))
     assert count == 6
     assert torch.allclose(loss, head.loss(noisy, targets)[0], atol=1e-4)
-    one, other = (head.predictions(x, UNITS) for x in (logits, noisy))
+    one, other = (head.predictions(x, BATCH) for x in (logits, noisy))
     assert [t.tags for t in one] == [t.tags for t in other]
     assert [len(t.indices) for t in one] == [4, 2]
 
@@ -118,7 +119,7 @@ def test_padding_changes_nothing(decoder: str, unit: str) -> None:
 @pytest.mark.parametrize("decoder", ["crf", "softmax"])
 def test_a_batch_of_texts_without_words_has_nothing_to_learn(decoder: str) -> None:
     head = module(decoder)
-    loss, count = head.loss(head(encoded(), MASK, UNITS), torch.full((2, 4), -1))
+    loss, count = head.loss(head(encoded(), BATCH), torch.full((2, 4), -1))
     loss.backward()
     assert (loss.item(), count) == (0, 0)
     assert all(not p.grad.any() for p in head.parameters() if p.grad is not None)
@@ -127,7 +128,7 @@ def test_a_batch_of_texts_without_words_has_nothing_to_learn(decoder: str) -> No
 def test_scores_are_probabilities_of_the_tags() -> None:
     for decoder in ("crf", "softmax"):
         head = module(decoder)
-        for tags in head.predictions(head(encoded(), MASK, UNITS), UNITS):
+        for tags in head.predictions(head(encoded(), BATCH), BATCH):
             assert ((tags.scores > 0) & (tags.scores <= 1 + 1e-6)).all()
 
 
@@ -135,7 +136,7 @@ def test_words_read_their_first_and_last_token() -> None:
     head = module("softmax", "word", "each")
     states = encoded().states.clone().requires_grad_()
     # With a context of three units, the emission of a unit depends on it and its neighbours only.
-    head(Encoded(states, states[:, -1]), MASK, UNITS)[0, 0].sum().backward()
+    head(Encoded(states, states[:, -1]), BATCH)[0, 0].sum().backward()
     assert states.grad is not None
     assert (states.grad[0].abs().sum(dim=1) > 0).tolist() == [True, True, False]
     assert not states.grad[1].any()
@@ -145,7 +146,7 @@ def test_illegal_tags_are_never_predicted() -> None:
     head = module()
     logits = torch.zeros(2, 4, 5)
     logits[:, :, 2] = 100.0  # I-LOC everywhere
-    for tags in head.predictions(logits, UNITS):
+    for tags in head.predictions(logits, BATCH):
         assert tags.tags[0] == "B-LOC"
         assert set(tags.tags[1:]) == {"I-LOC"}
 
@@ -165,10 +166,10 @@ def test_labels_with_parts_in_common_share_what_is_learnt() -> None:
     torch.manual_seed(0)
     head = Tagger(unit="word", scheme="each", decoder="softmax", hidden_size=6).build(5, labels).eval()
     assert head.composition is not None
-    before = head(encoded(), MASK, UNITS)
+    before = head(encoded(), BATCH)
     with torch.no_grad():
         head.composition.vectors.weight[:] = 0
-        plain = head(encoded(), MASK, UNITS)
+        plain = head(encoded(), BATCH)
         parts = sorted(
             {
                 "NNG",
@@ -190,6 +191,6 @@ def test_labels_with_parts_in_common_share_what_is_learnt() -> None:
             }
         )
         head.composition.vectors.weight[parts.index("^NNG")] = 1.0
-    changed = (head(encoded(), MASK, UNITS) - plain).abs().amax(dim=(0, 1))
+    changed = (head(encoded(), BATCH) - plain).abs().amax(dim=(0, 1))
     assert (before - plain).abs().max() > 0
     assert (changed > 0).tolist() == [True, True, True, False]

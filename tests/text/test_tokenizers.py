@@ -290,7 +290,7 @@ def test_every_option_but_threads_changes_the_fingerprint() -> None:
 
 
 def test_tokenizers_have_different_fingerprints() -> None:
-    assert len({cls().fingerprint() for cls in components("tokenizer").values()}) == len(components("tokenizer"))
+    assert len({cls().learn(["영화가 좋다"]).fingerprint() for cls in components("tokenizer").values()}) == len(components("tokenizer"))
     assert GivenTokens("|").fingerprint() != GivenTokens("+").fingerprint()
     assert WhitespaceTokenizer().fingerprint() == WhitespaceTokenizer().fingerprint()
 
@@ -300,7 +300,7 @@ def test_tokenizers_have_different_fingerprints() -> None:
 
 @pytest.mark.parametrize("kind", components("tokenizer").values(), ids=lambda cls: cls.__name__)
 def test_every_tokenizer_keeps_its_contract(kind: type[Tokenizer]) -> None:
-    tokenizer = kind()
+    tokenizer = kind().learn(["영화가 좋다", "말이 좋다"])
     texts = ["영화가 좋다", "", normalize("NFD", "영화가 좋다"), "가\ud800나 \r\n다\x00", "😀 👍🏽", "말" * 300]
     found = tokenizer(texts)
     assert found == [tokenizer(text) for text in texts]

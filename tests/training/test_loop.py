@@ -24,10 +24,10 @@ from korseq.training.loop import (
     Step,
     TrainingState,
     _shares,
+    first_steps,
     learning_rate,
     new_state,
     snapshot,
-    steps_per_epoch,
     train,
 )
 
@@ -118,16 +118,30 @@ def test_each_step_is_made_with_its_rate() -> None:
 def test_an_epoch_has_as_many_steps_as_its_batches_make(
     examples: int, batch_size: int, accumulation: int, processes: int, steps: int
 ) -> None:
-    assert (
-        steps_per_epoch(examples, settings_with(batch_size=batch_size, accumulation=accumulation), processes) == steps
-    )
+    settings = settings_with(epochs=2, batch_size=batch_size, accumulation=accumulation)
+    assert first_steps(np.full(examples, 7), settings, processes) == [0, steps, 2 * steps]
+
+
+def test_epochs_of_batches_of_tokens_have_as_many_steps_as_batches() -> None:
+    lengths = np.random.default_rng(0).integers(1, 40, 500)
+    settings = settings_with(epochs=4, batch_tokens=100, accumulation=2)
+    firsts = first_steps(lengths, settings)
+    for epoch in range(4):
+        batches = training_order(lengths, settings.batch_size, settings.seed, epoch, 100)
+        assert firsts[epoch + 1] - firsts[epoch] == math.ceil(len(batches) / 2)
+        assert sorted(i for batch in batches for i in batch) == list(range(500))
+        widths = [len(batch) * lengths[batch].max() for batch in batches]
+        assert max(widths) <= 100
+        assert np.mean(widths) > 70
+    long = training_order(np.array([300, 5, 300]), 1, 0, 0, 100)
+    assert sorted(map(len, long)) == [1, 1, 1]  # one that is longer than a batch is a batch
 
 
 @pytest.mark.parametrize("accumulation", [1, 2, 7])
 def test_an_epoch_reads_every_example_once(accumulation: int) -> None:
     settings = settings_with(epochs=2, batch_size=3, accumulation=accumulation)
     state, steps = trained(settings)
-    per_epoch = steps_per_epoch(len(DATA), settings)
+    per_epoch = first_steps(DATA.widths, settings)[1]
     assert [s.step for s in steps] == list(range(1, 2 * per_epoch + 1))
     assert [s.epoch for s in steps] == [1] * per_epoch + [2] * per_epoch
     for epoch in (1, 2):
@@ -144,7 +158,7 @@ def test_a_step_is_that_of_torch() -> None:
     state, (step,) = trained(settings)
     (indices,) = training_order(DATA.lengths, 20, settings.seed, 0)
     batch = collate(DATA, indices)
-    loss = F.cross_entropy(reference(batch.ids, batch.parts, batch.mask), batch.targets)
+    loss = F.cross_entropy(reference(batch), batch.targets)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(reference.parameters(), 0.05)
     assert norm > 0.05  # the clipping is put to the test

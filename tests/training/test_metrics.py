@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sacrebleu
 from helpers import unhurried
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 from sklearn.preprocessing import MultiLabelBinarizer
 
+from korseq.generation import Generated
 from korseq.heads import Classification, MultiLabelClassification, Regression
 from korseq.labels import LabelSet
 from korseq.registry import components
@@ -168,6 +170,10 @@ EXAMPLES: dict[str, tuple[list[Any], list[Any]]] = {
             Words("새로", (Word("새", "가", 0, 1, 0.9, (), True),)),
         ],
     ),
+    "translation": (
+        ["나는 학교에 갔다.", "비가 온다."],
+        [Generated("나는 학교에 갔다.", 0.9, -0.5), Generated("눈이 온다.", 0.5, -2.0)],
+    ),
 }
 
 
@@ -209,3 +215,17 @@ def test_scores_compare_in_their_direction(
     higher_is_better: bool, value: float, other: float | None, better: bool
 ) -> None:
     assert Scores({"x": value}, "x", higher_is_better).better_than(other) is better
+
+
+# Translation -----------------------------------------------------------------------------------------------------------
+
+
+def test_translation_scores_are_those_of_sacrebleu() -> None:
+    gold, predicted = EXAMPLES["translation"]
+    scores = METRICS["translation"](gold, predicted)
+    outputs = [p.output for p in predicted]
+    assert scores["bleu"] == pytest.approx(sacrebleu.corpus_bleu(outputs, [gold]).score)
+    assert scores["chrf"] == pytest.approx(sacrebleu.corpus_chrf(outputs, [gold]).score)
+    assert scores["exact_match"] == 0.5
+    assert "tok:13a" in scores["signatures"]["bleu"]
+    assert "nc:6" in scores["signatures"]["chrf"]

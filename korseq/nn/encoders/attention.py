@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from korseq.nn.attention import MultiHeadAttention
 from korseq.nn.dropout import Dropout
 from korseq.nn.encoders.base import Encoded, Encoder, EncoderModule
-from korseq.nn.masks import attention_bias, last_of
+from korseq.nn.masks import last_of
 from korseq.registry import component
 
 
@@ -67,31 +67,6 @@ class Transformer(Encoder):
 
     def longest(self) -> int | None:
         return self.max_positions if self.positions == "learned" else None
-
-
-class MultiHeadAttention(nn.Module):
-    """Scaled dot-product attention of a sequence to itself (Vaswani et al. 2017, section 3.2).
-
-    Raises:
-        ValueError: If `head_size` is None and `heads` does not divide `size`.
-    """
-
-    def __init__(self, size: int, heads: int, head_size: int | None) -> None:
-        super().__init__()
-        if head_size is None and size % heads:
-            raise ValueError(f"{heads} heads do not divide a width of {size}; change either, or set head_size")
-        self.heads, self.head_size = heads, head_size or size // heads
-        self.project = nn.Linear(size, 3 * heads * self.head_size)
-        self.combine = nn.Linear(heads * self.head_size, size)
-
-    def forward(self, inputs: Tensor, mask: Tensor, causal: bool = False) -> Tensor:
-        """inputs (B, T, D), mask (B, T) → (B, T, D)."""
-        batch, time, _ = inputs.shape
-        projected = self.project(inputs).view(batch, time, 3, self.heads, self.head_size)  # (B, T, 3, heads, d)
-        query, key, value = projected.permute(2, 0, 3, 1, 4)  # each (B, heads, T, d)
-        context = F.scaled_dot_product_attention(query, key, value, attention_bias(mask, query.dtype, causal))
-        output: Tensor = self.combine(context.transpose(1, 2).reshape(batch, time, -1))  # (B, T, heads * d) → (B, T, D)
-        return output
 
 
 class SelfAttentionEncoder(EncoderModule):

@@ -88,7 +88,7 @@ class Recurrent(EncoderModule):
         self.dropout = Dropout(dropout)
         for module in self.modules():
             if isinstance(module, nn.RNNBase):
-                _initialize(module)
+                initialize(module)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> Encoded:
         reversal = reversal_of(mask) if any(self.directions) else None
@@ -116,7 +116,7 @@ class Recurrent(EncoderModule):
         return reorder(states, reversal), last_of(states, mask)
 
 
-def _initialize(cell: nn.RNNBase) -> None:
+def initialize(cell: nn.RNNBase) -> None:
     """Orthogonal recurrent weights (Saxe et al. 2014) keep long products from vanishing or exploding; an LSTM's forget gate
     begins open, with a bias of 1 (Jozefowicz et al. 2015)."""
     size = cell.hidden_size

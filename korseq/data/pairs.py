@@ -1,0 +1,160 @@
+"""Pairs of texts, a source and a target: where they are read from, and which are worth learning from.
+
+A format is a function from a file to rows with the cells `source` and `target`. To add one: its function here, and its line in
+`PAIRED`. Tables with named columns (CSV, JSON lines, Parquet, …) are read as for every other task; two files of aligned lines are
+named together, `corpus.{ko,en}`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, zip_longest
+from typing import TypeAlias
+
+from pydantic import Field
+
+from korseq.data.files import File, is_file
+from korseq.data.formats import Row, decoded_lines
+from korseq.errors import ConfigError, DataError
+from korseq.registry import settings
+
+# Names under which corpora keep sources and targets, in the order in which they are looked for.
+SOURCE_NAMES = ("source", "src", "korean", "ko", "kor", "question", "q", "input", "한국어", "질문")
+TARGET_NAMES = ("target", "tgt", "trg", "english", "en", "eng", "answer", "a", "output", "영어", "답변", "대답")
+
+# Name, columns and rows.
+Opened: TypeAlias = "tuple[str, list[str], Iterator[Row]]"
+
+_ALIGNED = re.compile(r"(.*)\{([^{},]+),([^{},]+)\}(.*)")
+_COLUMNS = ["source", "target"]
+
+
+@settings
+class PairFilter:
+    """Which pairs to learn from. What is left out is counted; dev and test data are never filtered.
+
+    Args:
+        max_characters: Of either side; None for any number.
+        max_ratio: One side may have so many times as many characters as the other, and 20 more; None for any number.
+        duplicates: "keep" or "drop" pairs that have occurred before.
+        copies: "keep" or "drop" pairs whose target is the source itself.
+    """
+
+    max_characters: int | None = Field(default=None, ge=1)
+    max_ratio: float | None = Field(default=None, ge=1)
+    duplicates: str = Field(default="keep", pattern="^(keep|drop)$")
+    copies: str = Field(default="keep", pattern="^(keep|drop)$")
+
+
+def kept_pairs(sources: Sequence[str], targets: Sequence[str], options: PairFilter) -> tuple[list[int], dict[str, int]]:
+    """Which pairs are kept, and how many there are of each kind that may not be; a pair counts once, as the first that it is."""
+    kept = []
+    counts: Counter[str] = Counter()
+    seen: set[tuple[str, str]] = set()
+    for i, pair in enumerate(zip(sources, targets, strict=True)):
+        kind = "duplicates" if pair in seen else "copies" if pair[0].strip() == pair[1].strip() else None
+        seen.add(pair)
+        shorter, longer = sorted(map(len, pair))
+        if options.max_characters is not None and longer > options.max_characters:
+            kind = "too long"
+        elif options.max_ratio is not None and longer > options.max_ratio * shorter + 20:
+            kind = "of too different length"
+        if kind is not None:
+            counts[kind] += 1
+        if kind is None or (kind in ("duplicates", "copies") and getattr(options, kind) == "keep"):
+            kept.append(i)
+    return kept, dict(counts)
+
+
+def open_pairs(source: str, encoding: str) -> Opened | None:
+    """The rows of a file that has pairs and no names of columns; None for a source that is none.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    aligned = _ALIGNED.fullmatch(source)
+    if aligned:
+        before, one, other, after = aligned.groups()
+        files = [File(f"{before}{part}{after}", encoding) for part in (one, other)]
+        for file in files:
+            if not is_file(file.name):
+                raise DataError("there is no such file", file.name)
+        return source, _COLUMNS, _aligned(*files)
+    file = File(source, encoding)
+    reader = PAIRED.get(file.suffix)
+    return reader(file) if reader and is_file(source) else None
+
+
+def _aligned(one: File, other: File) -> Iterator[Row]:
+    """Two files, of which the lines with the same number belong together."""
+    number = 0
+    for number, (source, target) in enumerate(zip_longest(decoded_lines(one), decoded_lines(other)), start=1):
+        if source is None or target is None:
+            shorter, longer = (one, other) if source is None else (other, one)
+            raise DataError(
+                f"ends after {number - 1:,} lines, but {longer} goes on; the two must have the same number of lines",
+                shorter.name,
+                number,
+            )
+        cells = dict(zip(_COLUMNS, (_content(source), _content(target)), strict=True))
+        yield Row(number, cells, _empty_side(cells))
+
+
+def _lines(file: File) -> Opened | None:
+    """A pair a line, `source<TAB>target`, with or without a third cell, as Tatoeba's files have it for where the pair comes from.
+
+    If the first line has names of columns, it is a table like any other.
+    """
+    lines = ((number, _content(line).split("\t")) for number, line in enumerate(decoded_lines(file), start=1))
+    first = next(lines, None)
+    if first is None:
+        raise DataError("the file is empty", file.name)
+    names = {cell.strip().lower() for cell in first[1]}
+    if names & {*SOURCE_NAMES, *TARGET_NAMES}:
+        return None
+
+    def rows() -> Iterator[Row]:
+        width = 3 if len(first[1]) == 3 else 2
+        for number, cells in chain([first], lines):
+            if cells == [""]:
+                continue
+            if len(cells) != width:
+                wanted = "a source, a tab and a target"
+                yield Row(number, {}, f"has {len(cells)} cells, separated by tabs; expected {wanted}")
+                continue
+            pair = dict(zip(_COLUMNS, cells, strict=False))
+            yield Row(number, pair, _empty_side(pair))
+
+    return file.name, _COLUMNS, rows()
+
+
+def _gettext(file: File) -> Opened:
+    """The translated messages of a `.po` file, from the original (msgid) to the translation (msgstr)."""
+    try:
+        import polib
+    except ImportError:
+        raise ConfigError(f"{file}: to read .po files, install polib: pip install 'korseq[po]'") from None
+    try:
+        entries = polib.pofile("".join(decoded_lines(file)))
+    except (OSError, UnicodeError, ValueError) as error:
+        raise DataError(f"is no readable gettext file: {error}", file.name) from error
+    rows = (
+        Row(entry.linenum, {"source": entry.msgid, "target": entry.msgstr})
+        for entry in entries
+        if entry.translated() and not entry.fuzzy
+    )
+    return file.name, _COLUMNS, rows
+
+
+def _content(line: str) -> str:
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def _empty_side(cells: dict[str, str]) -> str | None:
+    empty = [name for name, text in cells.items() if not text.strip()]
+    return f"the {empty[0]} is empty" if empty else None
+
+
+PAIRED: dict[str, Callable[[File], Opened | None]] = {".tsv": _lines, ".txt": _lines, ".po": _gettext}

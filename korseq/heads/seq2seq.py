@@ -1,0 +1,180 @@
+"""Sequence to sequence: another text for every text, such as its translation or the answer to it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from korseq.heads.base import Head, HeadModule, Prediction
+from korseq.labels import LabelSet
+from korseq.nn.cross_entropy import linear_cross_entropy
+from korseq.nn.decoders import Decoder, DecoderState, TransformerDecoder
+from korseq.nn.embeddings import EmbeddingModule, EmbeddingStage, LookupEmbedding
+from korseq.nn.encoders.base import Encoded
+from korseq.nn.search import PAD, Beam, Hypothesis, Scored, Search
+from korseq.nn.sequences import Batch
+from korseq.registry import Plug, component
+from korseq.shapes import Shape
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a decoder wrote for one text, as ids.
+
+    Attributes:
+        hypotheses: The best first.
+        attention: Of the best: (its symbols and `<eos>`, source tokens); None if the decoder does not attend, or nobody asked.
+    """
+
+    hypotheses: tuple[Hypothesis, ...]
+    attention: NDArray[Any] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"ids": [list(h.ids) for h in self.hypotheses], "scores": [score_of(h) for h in self.hypotheses]}
+
+
+def score_of(hypothesis: Hypothesis) -> float:
+    """The geometric mean of the probabilities of its symbols, `<eos>` included."""
+    return math.exp(hypothesis.log_prob / (len(hypothesis.ids) + 1))
+
+
+@component
+class Seq2Seq(Head):
+    """A decoder that writes the target text symbol by symbol, from what the encoder has read.
+
+    Args:
+        decoder: How it is written.
+        embedding: How the decoder reads what it has written; None for the settings of the pipeline's own `Embedding`.
+        search: How the best target is looked for. `Pipeline.with_search` tries others.
+        label_smoothing: Probability mass given evenly to all symbols in training (Szegedy et al. 2016).
+    """
+
+    decoder: Annotated[Decoder, Plug("decoder")] = TransformerDecoder()
+    embedding: Annotated[EmbeddingStage | None, Plug("embedding")] = None
+    search: Annotated[Search, Plug("search")] = Beam()
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+
+    @property
+    def metric(self) -> str:
+        return "translation"
+
+    @property
+    def reports_loss(self) -> bool:
+        return True
+
+    @property
+    def keeps_analyses(self) -> bool:
+        return True
+
+    def learn_labels(self, values: Iterable[Any]) -> LabelSet:
+        return LabelSet([])
+
+    def target(self, value: Any, labels: LabelSet) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"the target {value!r:.80} is not text")
+        return value
+
+    def canonical(self, value: Any) -> str:
+        return self.target(value, LabelSet([]))
+
+    def stratum(self, value: Any) -> str:
+        return ""  # all rows are alike
+
+    def build(self, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule] = ()) -> Seq2SeqModule:
+        (embedding,) = stages
+        if not isinstance(embedding, LookupEmbedding):
+            raise ValueError("the target's embedding must be of the type Embedding (head.embedding)")
+        return Seq2SeqModule(self, input_size, embedding)
+
+    def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
+        return {"output": str, "score": float, "alternatives": [{"output": str, "score": float}]}
+
+
+class Seq2SeqModule(HeadModule):
+    """Embedding → decoder → scores of all symbols. If the embedding is tied, its table scores them too (Press & Wolf 2017)."""
+
+    def __init__(self, settings: Seq2Seq, input_size: int, embedding: LookupEmbedding) -> None:
+        super().__init__()
+        self.search, self.label_smoothing = settings.search, settings.label_smoothing
+        self.attends, self.aligns = settings.decoder.attends, True
+        self.embedding = embedding
+        self.decoder = settings.decoder.build(embedding.output_size, input_size)
+        width, vocabulary = self.decoder.output_size, embedding.table.num_embeddings
+        narrowed = embedding.tied and width != embedding.output_size
+        self.project = nn.Linear(width, embedding.output_size, bias=False) if narrowed else nn.Identity()
+        self.weight = None if embedding.tied else nn.Parameter(torch.empty(vocabulary, width))
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+        if self.weight is not None:
+            nn.init.normal_(self.weight, std=width**-0.5)
+
+    @property
+    def cost(self) -> int:
+        return 3 * self.search.width
+
+    def with_search(self, search: Search) -> Seq2SeqModule:
+        """The same weights, with another search."""
+        module = copy.copy(self)
+        module.search = search
+        return module
+
+    def quick(self) -> Seq2SeqModule:
+        """Greedy, and without alignment."""
+        module = self.with_search(Beam(size=1))
+        module.aligns = False
+        return module
+
+    def forward(self, encoded: Encoded, batch: Batch) -> Tensor:
+        """Teacher forcing: what each of the n symbols of the targets (B, S), `<eos>` included, is told from: (n, D). Scores of
+        the whole vocabulary are left to the loss."""
+        assert batch.targets is not None
+        ids = batch.targets[:, :-1]
+        states = self.decoder(self.embedding(ids, None, ids != PAD), encoded, batch.mask).states
+        read: Tensor = self.project(states[batch.targets[:, 1:] != PAD])
+        device = read.device.type
+        return read.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else read
+
+    def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+        """Cross-entropy. What `forward` gives (n, D); targets (B, S), from `<bos>` to `<eos>`."""
+        symbols = targets[:, 1:][targets[:, 1:] != PAD]  # (n,)
+        return linear_cross_entropy(logits, self._table, self.bias, symbols, self.label_smoothing), len(symbols)
+
+    def answers(self, encoded: Encoded, batch: Batch) -> list[Written]:
+        """What the search finds."""
+        start = self.decoder.start(encoded, batch.mask)
+        found = self.search.run(self._step, start, self.search.limits(batch.mask.sum(dim=1)))
+        if not (self.attends and self.aligns):
+            return [Written(tuple(of_source), None) for of_source in found]
+        read = [torch.tensor([2, *of_source[0].ids]) for of_source in found]
+        targets = nn.utils.rnn.pad_sequence(read, batch_first=True).to(batch.mask.device)
+        embedded = self.embedding(targets, None, targets != PAD)
+        attention = self.decoder(embedded, encoded, batch.mask, with_attention=True).attention  # (B, S, T)
+        sizes = zip(map(len, read), batch.mask.sum(dim=1).tolist(), strict=True)
+        matrices = zip(attention.float().cpu().numpy(), sizes, strict=True)
+        return [
+            Written(tuple(of_source), matrix[:symbols, :tokens])
+            for of_source, (matrix, (symbols, tokens)) in zip(found, matrices, strict=True)
+        ]
+
+    def predictions(self, logits: Tensor, batch: Batch) -> Sequence[Prediction]:
+        raise TypeError("a target is searched for, not told from logits: call answers")
+
+    @property
+    def _table(self) -> Tensor:
+        """(V, D), what scores symbols."""
+        return self.embedding.table.weight if self.weight is None else self.weight
+
+    def _step(self, symbols: Tensor, state: DecoderState) -> Scored:
+        ids = symbols.unsqueeze(1)
+        decoded, after = self.decoder.step(self.embedding(ids, None, ids != PAD), state, self.search.wants_attention)
+        scores = F.linear(self.project(decoded.states.squeeze(1)), self._table, self.bias)
+        log_probs = torch.log_softmax(scores.float(), dim=1)
+        return Scored(log_probs, None if decoded.attention is None else decoded.attention.squeeze(1), after)

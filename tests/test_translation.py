@@ -1,0 +1,210 @@
+"""Sequence to sequence, from pairs to text."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from korseq import Pipeline, Training
+from korseq.errors import ConfigError, DataError
+from korseq.heads import Classifier, Seq2Seq
+from korseq.nn import GRU, LSTM, Embedding, Transformer
+from korseq.nn.decoders import Bahdanau, GRUDecoder, LSTMDecoder, Luong, TransformerDecoder
+from korseq.nn.search import Beam, Sampling
+from korseq.text import KiwiTokenizer, MorphemeSubwords, Subwords, WhitespaceTokenizer
+
+PLACES = {"학교": "school", "시장": "the market", "도서관": "the library", "서울": "Seoul"}
+PAIRS = [
+    (f"{who[0]} {place}에 {verb[0]}.", f"{who[1]} {verb[1]} to {name}.")
+    for place, name in PLACES.items()
+    for who in (("저는", "I"), ("우리는", "We"))
+    for verb in (("갔어요", "went"), ("가야 해요", "have to go"))
+]
+QUICK = Training(epochs=80, batch_size=4, learning_rate=5e-3)
+
+
+def pipeline(encoder: Any, decoder: Any, **settings: Any) -> Pipeline:
+    parts: dict[str, Any] = {
+        "tokenizer": Subwords(320),
+        "target_tokenizer": Subwords(300),
+        "embedding": Embedding(32, min_count=1, tie=True, std=1.0),
+    } | settings
+    # Greedy, as dev is scored: the weights are those that first knew every pair so.
+    head = Seq2Seq(decoder=decoder, label_smoothing=0.0, search=Beam(size=1))
+    return Pipeline(encoder=encoder, head=head, device="cpu", **parts)
+
+
+KINDS: dict[str, Any] = {
+    "plain": lambda: pipeline(LSTM(48), LSTMDecoder()),
+    "bahdanau": lambda: pipeline(GRU(24, bidirectional=True), GRUDecoder(hidden_size=40, attention=Bahdanau())),
+    "luong": lambda: pipeline(
+        LSTM(24, bidirectional=True), LSTMDecoder(attention=Luong()), embedding=Embedding(32, std=1.0)
+    ),
+    "transformer": lambda: pipeline(
+        Transformer(dropout=0.0), TransformerDecoder(dropout=0.0), embedding=Embedding(32, tie=True)
+    ),
+    "joint": lambda: pipeline(
+        Transformer(dropout=0.0),
+        TransformerDecoder(dropout=0.0),
+        tokenizer=MorphemeSubwords(400),
+        target_tokenizer=None,
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def trained(request: pytest.FixtureRequest) -> Pipeline:
+    made: Pipeline = KINDS[request.param]()
+    made.fit(PAIRS, PAIRS, training=QUICK, progress=False)
+    return made
+
+
+def test_it_learns_pairs_by_heart_and_is_the_same_after_loading(trained: Pipeline, tmp_path: Path) -> None:
+    sources = [source for source, _ in PAIRS]
+    answers = trained(sources)
+    assert [answer.output for answer in answers] == [target for _, target in PAIRS]
+    scores = trained.evaluate(PAIRS)
+    assert scores["bleu"] == pytest.approx(100)
+    assert (scores["chrf"], scores["exact_match"]) == (pytest.approx(100), 1.0)
+    assert 0 < scores["loss"] < 0.7
+    assert scores["signatures"]["bleu"].startswith("nrefs:1|case:mixed")
+    trained.save(tmp_path / "run")
+    again = Pipeline.load(tmp_path / "run", device="cpu")
+    assert again(sources) == answers
+    assert again.config == trained.config
+
+
+def test_scores_are_probabilities_and_equal_rescoring(trained: Pipeline) -> None:
+    searched = trained.with_search(Beam(size=4, alternatives=3))
+    for answer in searched([PAIRS[0][0], "", "전혀 모르는 말 😀"]):
+        assert 0 <= answer.score <= 1
+        assert answer.score >= max(other.score for other in answer.alternatives) - 1e-6
+        assert 1 <= len(answer.alternatives) <= 3
+    answer = trained(PAIRS[0][0])
+    loss = trained.evaluate([(PAIRS[0][0], answer.output)])["loss"]
+    assert loss == pytest.approx(-math.log(answer.score), abs=1e-2)  # bfloat16 against float32
+
+
+def test_one_by_one_equals_all_together(trained: Pipeline) -> None:
+    sources = [source for source, _ in PAIRS[:6]] + ["", "저는"]
+    together = list(trained.stream(sources, precision="fp32"))
+    for source, answer in zip(sources, together, strict=True):
+        (alone,) = trained.stream([source], precision="fp32")
+        assert alone.output == answer.output
+        assert alone.score == pytest.approx(answer.score, abs=1e-5)
+
+
+def test_alignment_is_about_the_characters_of_both_texts(trained: Pipeline) -> None:
+    source = "저는  학교에 갔어요."  # decomposed, with two spaces
+    answer = trained(source)
+    head = trained.config.head
+    assert isinstance(head, Seq2Seq)
+    if not head.decoder.attends:
+        assert answer.alignment is None
+        return
+    alignment = answer.alignment
+    assert alignment.weights.shape == (len(alignment.output_spans), len(alignment.source_spans))
+    assert (alignment.weights >= 0).all()
+    assert (alignment.weights.sum(axis=1) <= 1 + 1e-4).all()
+    assert "".join(answer.output[s:e] for s, e in alignment.output_spans) == answer.output
+    assert all(0 <= s <= e <= len(source) for s, e in alignment.source_spans)
+    assert max(e for _, e in alignment.source_spans) == len(source)
+    assert len(alignment.best()) == len(alignment.output_spans)
+    lines = alignment.text().split("\n")
+    assert lines.index("columns:") == len(alignment.output_spans)
+    assert alignment.html().count("<tr>") == 1 + len(alignment.output_spans)
+
+
+def test_a_pipeline_goes_on_from_another(trained: Pipeline) -> None:
+    more = Pipeline.from_config(trained.config, device="cpu")
+    more.fit(PAIRS[:4], PAIRS[:4], start=trained, training=Training(epochs=1, learning_rate=1e-5), progress=False)
+    assert more.config.tokenizer == trained.config.tokenizer
+    assert more(PAIRS[5][0]).output == PAIRS[5][1]
+
+
+def test_tied_tables_are_one() -> None:
+    made = KINDS["joint"]()
+    made.fit(PAIRS, PAIRS, training=Training(epochs=1), progress=False)
+    model = made.model
+    assert model.head.embedding is model.embeddings.stages[0]
+    assert model.head.weight is None
+    separate = KINDS["transformer"]()
+    separate.fit(PAIRS, PAIRS, training=Training(epochs=1), progress=False)
+    assert separate.model.head.embedding is not separate.model.embeddings.stages[0]
+    names = [name for name, _ in made.model.named_parameters()]
+    assert len(names) == len(set(names))
+
+
+def test_ten_pairs_are_enough_to_train_and_any_text_gets_an_answer() -> None:
+    made = KINDS["luong"]()
+    made.fit(PAIRS[:10], training=Training(epochs=2), progress=False)
+    odd = ["", " ", "\x00", "\ud800", "아" * 10_000, "학교에", "a\nb", "😀"]
+    with pytest.warns(UserWarning, match="were cut after"):
+        answers = made(odd)
+    assert len(answers) == len(odd)
+    assert all(isinstance(answer.output, str) for answer in answers)
+
+
+def test_batches_of_tokens_train_too_and_resume_exactly(tmp_path: Path) -> None:
+    training = Training(epochs=3, batch_tokens=40, schedule="inverse_sqrt", warmup=0.3, average=0.9, patience=9)
+    whole = KINDS["luong"]()
+    outcome = whole.fit(PAIRS, PAIRS, training=training, progress=False, out=tmp_path / "a")
+    assert outcome.steps > 12
+    again = KINDS["luong"]()
+    assert again.fit(PAIRS, PAIRS, training=training, progress=False).steps == outcome.steps
+    for name, weights in whole.model.state_dict().items():
+        assert torch.equal(weights, again.model.state_dict()[name])
+
+
+def test_pairs_that_occur_twice_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    made = KINDS["plain"]()
+    made.fit([*PAIRS, PAIRS[0], ("같다", "같다")], PAIRS, training=Training(epochs=1), progress=False)
+    message = "the given list: 18 pairs, of which 1 duplicates, 1 copies (none left out; data.pairs)"
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"target_tokenizer": KiwiTokenizer()}, "no text can be made of the tokens of KiwiTokenizer"),
+        ({"target_tokenizer": None, "tokenizer": KiwiTokenizer()}, "^tokenizer: no text can be made"),
+    ],
+)
+def test_what_cannot_write_text_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        pipeline(GRU(8), GRUDecoder(), **settings)
+
+
+def test_only_seq2seq_has_targets_to_tokenize_tie_and_search() -> None:
+    with pytest.raises(ConfigError, match="only a sequence-to-sequence head"):
+        Pipeline(target_tokenizer=Subwords(), embedding=Embedding(8), encoder=GRU(8), head=Classifier())
+    with pytest.raises(ConfigError, match=r"embedding\.tie"):
+        Pipeline(embedding=Embedding(8, tie=True), encoder=GRU(8), head=Classifier())
+    classifier = Pipeline(
+        tokenizer=WhitespaceTokenizer(), embedding=Embedding(8, min_count=1), encoder=GRU(8), head=Classifier()
+    )
+    classifier.fit([("가", "x"), ("나", "y")] * 5, training=Training(epochs=1), progress=False)
+    with pytest.raises(ConfigError, match="Classifier searches for nothing"):
+        classifier.with_search(Beam())
+
+
+def test_words_may_be_written_too() -> None:
+    made = pipeline(LSTM(32), LSTMDecoder(), tokenizer=WhitespaceTokenizer(), target_tokenizer=WhitespaceTokenizer())
+    made.fit(PAIRS, PAIRS, training=QUICK, progress=False)
+    assert made(PAIRS[3][0]).output == PAIRS[3][1]
+
+
+def test_targets_must_be_text() -> None:
+    with pytest.raises(DataError, match=r"the given list, row 1: the target 3 is not text"):
+        KINDS["plain"]().fit([("가", 3), ("나", 4)], training=QUICK, progress=False)
+
+
+def test_samples_differ_and_greedy_does_not(trained: Pipeline) -> None:
+    drawn = trained.with_search(Sampling(samples=5, temperature=3.0, seed=1))(PAIRS[0][0])
+    assert len({drawn.output, *(other.output for other in drawn.alternatives)}) > 1
+    greedy = trained.with_search(Beam(size=1))
+    assert greedy(PAIRS[0][0]).output == greedy(PAIRS[0][0]).output == PAIRS[0][1]
