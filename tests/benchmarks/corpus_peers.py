@@ -3,8 +3,8 @@
     python -m venv /tmp/spacy && /tmp/spacy/bin/pip install 'spacy==3.8.*' 'kiwipiepy==0.24.*'
     python tests/benchmarks/corpus_peers.py runs/nsmc reviews.tsv.gz --text document --rows 100000 --spacy /tmp/spacy/bin/python
 
-The same rows, JSON lines out, as many processes as there are cores, one after the other; seconds include the start of the
-processes.
+The same rows, JSON lines out, as many processes as there are cores, one after the other; seconds are those of whole programs,
+from their start to their end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from corpus_speed import part
 from record import row
 
 from korseq import Pipeline
-from korseq.processing import process
 from korseq.text.kiwi import available_cores
 
 _PIPELINES: dict[str, Pipeline] = {}
@@ -42,7 +41,6 @@ def with_datasets(run: str, source: str, out: str) -> None:
     import datasets
 
     rows = datasets.load_dataset("csv", data_files=source, sep="\t", quoting=3, keep_default_na=False, split="train")
-    began = time.perf_counter()
     found = rows.map(
         labelled,
         batched=True,
@@ -53,12 +51,6 @@ def with_datasets(run: str, source: str, out: str) -> None:
         load_from_cache_file=False,
     )
     found.to_json(out, force_ascii=False)
-    print(len(found), time.perf_counter() - began)
-
-
-def with_korseq(run: str, source: str, out: str) -> None:
-    done = process(run, source, out, keep=["id"], progress=False)
-    print(done.written, done.seconds)
 
 
 def main() -> None:
@@ -69,29 +61,43 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--spacy", help="a Python that has spaCy and kiwipiepy")
     parser.add_argument("--out", help=argparse.SUPPRESS)
-    parser.add_argument("--who", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.who:
-        (with_datasets if arguments.who == "datasets" else with_korseq)(arguments.run, arguments.file, arguments.out)
-        return
+    if arguments.out:
+        return with_datasets(arguments.run, arguments.file, arguments.out)
     with tempfile.TemporaryDirectory() as folder:
         source = part(arguments.file, arguments.text, arguments.rows, Path(folder))
-        for who in ("korseq", "datasets", "spacy", "korseq"):
+        for who in ("korseq", "datasets", "spacy", "korseq", "datasets"):
             out = f"{folder}/{who}-{time.time()}.jsonl"
-            command = [sys.executable, __file__, arguments.run, source, "--out", out, "--who", who]
-            if who == "spacy":
-                if not arguments.spacy:
-                    continue
-                peer = Path(__file__).parent / "peers" / "spacy_corpus.py"
-                command = [arguments.spacy, str(peer), source, out, str(available_cores())]
-            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            count, seconds = output.splitlines()[-1].split()
+            peer = str(Path(__file__).parent / "peers" / "spacy_corpus.py")
+            commands = {
+                "korseq": [
+                    sys.executable,
+                    "-m",
+                    "korseq",
+                    "process",
+                    arguments.run,
+                    source,
+                    "--keep",
+                    "id",
+                    "--out",
+                    out,
+                ],
+                "datasets": [sys.executable, __file__, arguments.run, source, "--out", out],
+                "spacy": [arguments.spacy, peer, source, out, str(available_cores())],
+            }
+            if who == "spacy" and not arguments.spacy:
+                continue
+            began = time.perf_counter()
+            subprocess.run(commands[who], capture_output=True, check=True)
+            seconds = time.perf_counter() - began
+            count = Path(out).read_bytes().count(b"\n")
+            assert count == arguments.rows
             row(
                 what="corpus peers",
                 who=who,
-                rows=int(count),
-                seconds=round(float(seconds), 1),
-                rows_per_second=round(int(count) / float(seconds)),
+                rows=count,
+                seconds=round(seconds, 1),
+                rows_per_second=round(count / seconds),
             )
 
 
