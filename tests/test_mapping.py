@@ -10,9 +10,12 @@ from conftest import EXAMPLES
 from datasets import Dataset, IterableDataset
 
 from korseq import DataError, Pipeline, Training
-from korseq.heads import Classifier, Regressor, Tagger
+from korseq.heads import Classifier, Regressor, Seq2Seq, Tagger
 from korseq.nn import GRU, Embedding
+from korseq.nn.decoders import GRUDecoder
+from korseq.nn.search import Beam
 from korseq.shapes import Shape
+from korseq.text import KiwiTokenizer, Subwords
 
 ROWS = [{"id": i, "document": text} for i, (text, _) in enumerate(EXAMPLES)]
 
@@ -117,10 +120,12 @@ WORDS = [("그는 갔다", [(0, 2, "PRON"), (3, 5, "VERB")])] * 8
         (Regressor(), [("좋다", 1.0), ("나쁘다", 2.0)] * 4),
         (Tagger(), SPANS),
         (Tagger(unit="word", scheme="each", decoder="softmax"), WORDS),
+        (Seq2Seq(decoder=GRUDecoder(), search=Beam(size=3, alternatives=1)), [("가다", "go"), ("오다", "come")] * 4),
     ],
 )
 def test_heads_tell_the_shape_of_their_predictions(head: Any, data: Any) -> None:
-    pipeline = Pipeline(embedding=Embedding(16), encoder=GRU(16), head=head)
+    tokenizer = Subwords(300) if isinstance(head, Seq2Seq) else KiwiTokenizer()
+    pipeline = Pipeline(tokenizer=tokenizer, embedding=Embedding(16), encoder=GRU(16), head=head)
     pipeline.fit(data, data, training=Training(epochs=12, learning_rate=0.02, batch_size=4), progress=False)
     answers = [answer.as_dict() for answer in pipeline([text for text, _ in data] + [""])]
     assert all(fits(answer, dict(pipeline.columns)) for answer in answers)

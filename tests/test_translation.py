@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from korseq import Pipeline, Training
-from korseq.errors import ConfigError, DataError
+from korseq.errors import CheckpointError, ConfigError, DataError
 from korseq.heads import Classifier, Seq2Seq
 from korseq.nn import GRU, LSTM, Embedding, Transformer
 from korseq.nn.decoders import Bahdanau, GRUDecoder, LSTMDecoder, Luong, TransformerDecoder
@@ -208,3 +208,34 @@ def test_samples_differ_and_greedy_does_not(trained: Pipeline) -> None:
     assert len({drawn.output, *(other.output for other in drawn.alternatives)}) > 1
     greedy = trained.with_search(Beam(size=1))
     assert greedy(PAIRS[0][0]).output == greedy(PAIRS[0][0]).output == PAIRS[0][1]
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "target_tokenizer.model"])
+def test_a_folder_whose_subwords_are_not_what_was_saved_is_refused(
+    trained: Pipeline, tmp_path: Path, name: str
+) -> None:
+    trained.save(tmp_path)
+    if not (tmp_path / name).exists():  # one tokenizer serves both sides
+        return
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match=f"{name}: is not the file that was saved"):
+        Pipeline.load(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(CheckpointError, match=f"{name}: cannot be read"):
+        Pipeline.load(tmp_path)
+
+
+def test_markup_that_must_survive_is_a_piece_of_its_own() -> None:
+    pairs = [
+        (f":func:`{name}` 를 부릅니다.", f"Call :func:`{name}`.") for name in ("open", "close", "read", "write")
+    ] * 3
+    symbols = (":func:`", "`")
+    made = pipeline(
+        LSTM(48, bidirectional=True),
+        LSTMDecoder(attention=Luong()),
+        tokenizer=Subwords(320, symbols=symbols),
+        target_tokenizer=Subwords(310, symbols=symbols),
+    )
+    made.fit(pairs, pairs, training=QUICK, progress=False)
+    assert made(pairs[0][0]).output == "Call :func:`open`."

@@ -20,7 +20,7 @@ from korseq.nn.cross_entropy import linear_cross_entropy
 from korseq.nn.decoders import Decoder, DecoderState, TransformerDecoder
 from korseq.nn.embeddings import EmbeddingModule, EmbeddingStage, LookupEmbedding
 from korseq.nn.encoders.base import Encoded
-from korseq.nn.search import PAD, Beam, Hypothesis, Scored, Search
+from korseq.nn.search import BOS, PAD, Beam, Hypothesis, Scored, Search
 from korseq.nn.sequences import Batch
 from korseq.registry import Plug, component
 from korseq.shapes import Shape
@@ -153,7 +153,7 @@ class Seq2SeqModule(HeadModule):
         found = self.search.run(self._step, start, self.search.limits(batch.mask.sum(dim=1)))
         if not (self.attends and self.aligns):
             return [Written(tuple(of_source), None) for of_source in found]
-        read = [torch.tensor([2, *of_source[0].ids]) for of_source in found]
+        read = [torch.tensor([BOS, *of_source[0].ids]) for of_source in found]
         targets = nn.utils.rnn.pad_sequence(read, batch_first=True).to(batch.mask.device)
         embedded = self.embedding(targets, None, targets != PAD)
         attention = self.decoder(embedded, encoded, batch.mask, with_attention=True).attention  # (B, S, T)
