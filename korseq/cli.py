@@ -204,6 +204,33 @@ def predict(
     sys.stdout.flush()
 
 
+@app.command(
+    epilog="""**Example**: `korseq export runs/ko-en --format ctranslate2 --quantize int8 --out exports/ko-en`; an export is
+used like a trained pipeline: `korseq predict exports/ko-en "내일은 비가 올 거예요."`"""
+)
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="Folder for the export.", show_default=False)],
+    format: Annotated[
+        str, typer.Option(help="ctranslate2: sequence-to-sequence Transformers, fast on CPUs.")
+    ] = "ctranslate2",
+    quantize: Annotated[
+        str | None,
+        typer.Option(
+            help="How weights are stored and computed with: int8, int8_float32, int16, bfloat16, …; without it, float32.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write a trained pipeline for another engine."""
+    from korseq import Pipeline
+    from korseq.export import write_ctranslate2
+
+    _one_of("--format", format, ("ctranslate2",))
+    write_ctranslate2(Pipeline.load(run, device="cpu"), out, quantize)  # type: ignore[arg-type] # which it checks
+    print(f"korseq: exported {out}", file=sys.stderr)
+
+
 _Sources = Annotated[
     list[str],
     typer.Argument(help="Files, patterns ('corpus/*.txt'), URLs, or datasets on the hub.", show_default=False),

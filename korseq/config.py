@@ -107,7 +107,7 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> Config:
 
 
 # What a saved pipeline's TOML has besides the configuration; see korseq.saving.
-SAVED_KEYS = ("format", "korseq", "analyzer", "files", "versions")
+SAVED_KEYS = ("format", "korseq", "analyzer", "files", "versions", "export")
 
 
 def to_toml(config: Config) -> str:

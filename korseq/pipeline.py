@@ -9,16 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
 from korseq.building import build_model, fixed_vocabularies, restore_vectors
 from korseq.card import training_card
 from korseq.config import Config, build_config, read_config
-from korseq.data.encoded import SequenceOptions
+from korseq.data.encoded import EncodedData, SequenceOptions
 from korseq.data.readers import DataSettings, Source, name_of
 from korseq.errors import CheckpointError, ConfigError, KorseqError
+from korseq.export import CTranslate2Runtime
 from korseq.heads.base import Head, Prediction
 from korseq.heads.seq2seq import Seq2Seq, Seq2SeqModule
 from korseq.identity import identity_of
@@ -52,7 +53,7 @@ from korseq.prepare import (
     vocabularies_of,
     with_resampling,
 )
-from korseq.saving import Saved, read_pipeline, write_pipeline, write_run
+from korseq.saving import Saved, engine_of, read_pipeline, write_pipeline, write_run
 from korseq.shapes import Shape
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
 from korseq.text.vocabulary import Vocabulary
@@ -89,12 +90,13 @@ class TruncationWarning(UserWarning):
 
 @dataclass(frozen=True)
 class _Fitted:
-    """What training adds to the settings."""
+    """What training adds to the settings. The network is torch's, or that of a runtime."""
 
     vocabularies: Mapping[str, Vocabulary]
     labels: LabelSet
-    model: SequenceModel
+    model: SequenceModel | None
     card: str
+    runtime: CTranslate2Runtime | None = None
 
 
 class Pipeline:
@@ -295,7 +297,7 @@ class Pipeline:
             if not len(encoded.data):
                 break
             seen, truncated = seen + len(encoded.data), truncated + encoded.data.truncated
-            answers = predict(self._compact(fitted, precision), encoded.data, self.device, precision)
+            answers = self._answers(encoded.data, precision)
             yield from finished(config, encoded, answers, fitted.vocabularies)
         _warn_truncated(truncated, seen, config.sequence)
 
@@ -321,9 +323,15 @@ class Pipeline:
         columns = self.columns
         if not hasattr(rows, "column_names"):
             return mapped_rows(rows, stream, columns, text, prefix)
+        return mapped_dataset(rows, stream, columns, text, prefix, batch_size, f"{self.config} {self._checksum()}")
+
+    def _checksum(self) -> str:
+        """Of the network."""
+        runtime = self._require_fitted().runtime
+        if runtime is not None:
+            return runtime.checksum
         weights = b"".join(t.detach().cpu().numpy().tobytes() for t in self.model.state_dict().values())
-        identity = f"{self.config} {hashlib.sha256(weights).hexdigest()}"
-        return mapped_dataset(rows, stream, columns, text, prefix, batch_size, identity)
+        return hashlib.sha256(weights).hexdigest()
 
     def with_search(self, search: Search) -> Pipeline:
         """The same trained sequence-to-sequence pipeline, with another search; weights are shared.
@@ -331,19 +339,25 @@ class Pipeline:
         Raises:
             ConfigError: If the pipeline writes nothing.
         """
-        fitted, head = self._require_fitted(), self._require_fitted().model.head
-        if not isinstance(head, Seq2SeqModule) or not isinstance(self.config.head, Seq2Seq):
+        fitted = self._require_fitted()
+        if not isinstance(self.config.head, Seq2Seq):
             raise ConfigError(f"{type(self.config.head).__name__} searches for nothing; only Seq2Seq does")
         config = replace(self.config, head=replace(self.config.head, search=search))
         pipeline = Pipeline.from_config(config, self.device)
-        model = SequenceModel(fitted.model.embeddings, fitted.model.encoder, head.with_search(search)).eval()
+        model = fitted.model
+        if model is not None and isinstance(model.head, Seq2SeqModule):
+            model = SequenceModel(model.embeddings, model.encoder, model.head.with_search(search)).eval()
         pipeline._fitted = replace(fitted, model=model)
         return pipeline
 
-    def _compact(self, fitted: _Fitted, precision: Precision) -> SequenceModel:
+    def _answers(self, data: EncodedData, precision: Precision) -> Sequence[Prediction]:
+        """What the network says, wherever it runs."""
+        runtime = self._require_fitted().runtime
+        if runtime is not None and isinstance(self.config.head, Seq2Seq):
+            return runtime.predict(data, self.config.head.search)
         if precision not in self._compacted:
-            self._compacted[precision] = compact(fitted.model, self.device, precision)
-        return self._compacted[precision]
+            self._compacted[precision] = compact(self.model, self.device, precision)
+        return predict(self._compacted[precision], data, self.device, precision)
 
     def evaluate(self, source: Source, data: DataSettings | None = None) -> Scores:
         """Scores on labelled data; everything in `.values`, ready for JSON.
@@ -356,9 +370,9 @@ class Pipeline:
         rows = read_rows(source, config, "test")
         encoded = encode_rows(config, fitted.vocabularies, fitted.labels, rows, True)
         _warn_truncated(encoded.data.truncated, len(rows), config.sequence)
-        answers = predict(fitted.model, encoded.data, self.device)
+        answers = self._answers(encoded.data, "fp32")
         scores = _scores(config, rows, finished(config, encoded, answers, fitted.vocabularies), encoded)
-        if config.head.reports_loss:
+        if config.head.reports_loss and fitted.model is not None:
             scores = replace(
                 scores, values=scores.values | {"loss": mean_loss(fitted.model, encoded.data, self.device)}
             )
@@ -382,23 +396,36 @@ class Pipeline:
             self.config.tokenizer.fingerprint(),
             fitted.vocabularies,
             fitted.labels,
-            fitted.model.state_dict(),
+            self.model.state_dict(),
             fitted.card,
         )
 
     @classmethod
-    def load(cls, folder: str | Path, device: str | torch.device | None = None, threads: int | None = None) -> Pipeline:
-        """Read a pipeline that `save` wrote. Runs no code from the folder.
+    def load(
+        cls,
+        folder: str | Path,
+        device: str | torch.device | None = None,
+        threads: int | None = None,
+        runtime: Literal["torch", "ctranslate2"] | None = None,
+    ) -> Pipeline:
+        """Read a pipeline that `save` wrote, or one that was exported. Runs no code from the folder.
 
         Args:
             folder: Where it is.
             device: Where the network runs; None for an accelerator if there is one.
-            threads: Of the tokenizer; None for what its settings say.
+            threads: Of the tokenizer, and of CTranslate2; None for what its settings say, and as many as torch has.
+            runtime: What runs the network; None for what the folder is made for. An export is for predicting: it cannot be
+                trained further or saved, and its evaluation reports no loss.
 
         Raises:
-            CheckpointError: If it is missing, damaged, of another format version, or not what was saved.
+            CheckpointError: If it is missing, damaged, of another format version, made for another runtime, or not what was
+                saved.
+            ConfigError: If the runtime is not installed, or does not run on the device.
         """
-        saved = read_pipeline(Path(folder))
+        engine = None
+        if (runtime or engine_of(Path(folder))) == "ctranslate2":
+            engine = CTranslate2Runtime(Path(folder), device or default_device(), threads)
+        saved = read_pipeline(Path(folder)) if engine is None else engine.saved
         config = saved.config
         if threads is not None:
             config = replace(config, tokenizer=config.tokenizer.with_threads(threads))
@@ -408,6 +435,9 @@ class Pipeline:
                 f"{folder}: was trained with another version of Kiwi; its scores may differ here. Evaluate it again",
                 stacklevel=2,
             )
+        if engine is not None:
+            pipeline._fitted = _Fitted(saved.vocabularies, saved.labels, None, saved.card, engine)
+            return pipeline
         model = build_model(saved.config, saved.vocabularies, saved.labels, pretrained=False)
         try:
             model.load_state_dict(saved.weights, assign=True)
@@ -430,8 +460,15 @@ class Pipeline:
 
     @property
     def model(self) -> SequenceModel:
-        """The trained network."""
-        return self._require_fitted().model
+        """The trained network.
+
+        Raises:
+            ConfigError: If it does not run in torch.
+        """
+        model = self._require_fitted().model
+        if model is None:
+            raise ConfigError("this pipeline runs in CTranslate2, for predicting only; load the trained one for this")
+        return model
 
     @property
     def card(self) -> str:

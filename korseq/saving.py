@@ -6,6 +6,8 @@ labels.json         the labels in the order of their indices
 model.safetensors   the weights
 tokenizer.model     what the tokenizer has learnt, and target_tokenizer.model that of targets, if they have
 card.md             what it was trained on and how well it does
+
+An export (see `korseq.export`) has another engine's files in place of the weights, and a table `export` in pipeline.toml.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,6 @@ from korseq.text.vocabulary import Vocabulary
 
 FORMAT = 1
 _VOCABULARY, _LABELS, _MODEL, _CARD = "vocabulary.json", "labels.json", "model.safetensors", "card.md"
-_FILES = (_VOCABULARY, _LABELS, _MODEL, _CARD)
 _LEARNT = ("tokenizer", "target_tokenizer")  # the fields of the configuration, whose files are called so too
 
 
@@ -66,11 +67,26 @@ def write_pipeline(folder: Path, saved: Saved) -> None:
     Raises:
         CheckpointError: If it cannot be written (a full disk, no permission); what stood there is untouched.
     """
+    write_with(folder, saved, {_MODEL: save_tensors(_separate(saved.weights))})
+
+
+def write_with(
+    folder: Path, saved: Saved, network: Mapping[str, bytes], export: Mapping[str, Any] | None = None
+) -> None:
+    """Write a pipeline whose network is in these files.
+
+    Args:
+        network: By name.
+        export: For another engine than torch: its name as `type`, and what is to be known of the files. None for torch.
+
+    Raises:
+        CheckpointError: If it cannot be written (a full disk, no permission); what stood there is untouched.
+    """
     vocabularies = {feature: list(v.tokens) for feature, v in saved.vocabularies.items()}
     contents = {
         _VOCABULARY: json.dumps(vocabularies, ensure_ascii=False, indent=0).encode(),
         _LABELS: json.dumps(saved.labels.labels, ensure_ascii=False, indent=0).encode(),
-        _MODEL: save_tensors(_separate(saved.weights)),
+        **network,
         _CARD: saved.card.encode(),
     }
     for name in _LEARNT:
@@ -83,6 +99,8 @@ def write_pipeline(folder: Path, saved: Saved) -> None:
         "analyzer": saved.analyzer,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
+    if export is not None:
+        table["export"] = dict(export)
     order = ("format", "korseq", "analyzer")  # plain values must come before tables in TOML
     contents[PIPELINE_FILE] = tomli_w.dumps({k: table[k] for k in order} | table).encode()
     try:
@@ -117,61 +135,112 @@ def write_run(folder: Path, config: Config) -> None:
         raise CheckpointError(f"{folder}: cannot be written ({error}); choose another folder or make room") from error
 
 
+def engine_of(folder: Path) -> str | None:
+    """The engine that a pipeline was exported for; None for torch.
+
+    Raises:
+        CheckpointError: If there is no saved pipeline.
+    """
+    export = _table(folder).get("export")
+    return str(export.get("type")) if isinstance(export, dict) else None
+
+
 def read_pipeline(folder: Path) -> Saved:
     """Read a saved pipeline.
 
     Raises:
-        CheckpointError: If it is missing, incomplete, of another format version, or not what was saved.
+        CheckpointError: If it is missing, incomplete, of another format version, an export, or not what was saved.
     """
-    if not (folder / PIPELINE_FILE).is_file():
-        raise CheckpointError(f"{folder}: is no saved pipeline (there is no {PIPELINE_FILE} in it)")
+    saved, _, _ = read_with(folder, (_MODEL,), None, hold=False)
     try:
-        table = tomllib.loads((folder / PIPELINE_FILE).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise CheckpointError(f"{folder / PIPELINE_FILE}: is damaged: {error}") from error
+        weights = load_file(folder / _MODEL)  # mapped into memory: processes that use one pipeline share it
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder}: is damaged: {error}") from error
+    return replace(saved, weights=weights)
+
+
+def read_with(
+    folder: Path, network: Sequence[str], engine: str | None, hold: bool = True
+) -> tuple[Saved, dict[str, bytes], dict[str, Any]]:
+    """Read a pipeline whose network is in these files.
+
+    Args:
+        engine: That it must be exported for; None for torch.
+        hold: Whether the contents of these files are wanted.
+
+    Returns:
+        The pipeline without its weights; the files by name; and what is to be known of them.
+
+    Raises:
+        CheckpointError: If it is missing, incomplete, of another format version, for another engine, or not what was saved.
+    """
+    table = _table(folder)
     if table.get("format") != FORMAT:
         raise CheckpointError(
             f"{folder}: has the format {table.get('format', 'of no')} version; korseq {__version__} reads format {FORMAT}. "
             f"Load it with korseq {table.get('korseq', 'of its time')}, or train it again: korseq train {folder / PIPELINE_FILE}"
         )
-    files = _verified(folder, table.get("files"))
+    if engine_of(folder) != engine:
+        raise CheckpointError(
+            f"{folder}: is {'a saved pipeline' if engine else 'an export for ' + str(engine_of(folder))}; load it without naming "
+            "a runtime, which is then the right one, or export the trained pipeline"
+        )
+    files = _verified(folder, table.get("files"), network, hold)
     analyzer = str(table.get("analyzer"))
     try:
         config = build_config({k: v for k, v in table.items() if k not in SAVED_KEYS}, str(folder / PIPELINE_FILE))
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
-    if getattr(config.tokenizer, "user_dictionary", None) is not None:
+    if _points_outside(table):
         raise CheckpointError(
-            f"{folder / PIPELINE_FILE}: tokenizer.user_dictionary points outside the folder; its words must stand inside"
+            f"{folder / PIPELINE_FILE}: a user_dictionary points outside the folder; its words must stand inside"
         )
     try:
         vocabularies = {feature: Vocabulary(tokens) for feature, tokens in json.loads(files[_VOCABULARY]).items()}
         labels = LabelSet(json.loads(files[_LABELS]))
-        weights = load_file(folder / _MODEL)  # mapped into memory: processes that use one pipeline share it
         card = files[_CARD].decode()
         learnt = {
             name: getattr(config, name).with_data(files.get(f"{name}.model"))
             for name in _LEARNT
             if getattr(config, name) is not None
         }
-    except (ValueError, AttributeError, TypeError, SafetensorError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{folder}: is damaged: {error}") from error
-    return Saved(replace(config, **learnt), analyzer, vocabularies, labels, weights, card)
+    saved = Saved(replace(config, **learnt), analyzer, vocabularies, labels, {}, card)
+    return saved, {name: files[name] for name in network if hold}, table.get("export", {})
 
 
-def _verified(folder: Path, listed: Any) -> dict[str, bytes]:
-    """The contents of the listed files but the weights; they must be exactly the known ones and have their checksums."""
-    if not isinstance(listed, dict) or set(listed) - {f"{name}.model" for name in _LEARNT} != set(_FILES):
+def _table(folder: Path) -> dict[str, Any]:
+    if not (folder / PIPELINE_FILE).is_file():
+        raise CheckpointError(f"{folder}: is no saved pipeline (there is no {PIPELINE_FILE} in it)")
+    try:
+        return tomllib.loads((folder / PIPELINE_FILE).read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise CheckpointError(f"{folder / PIPELINE_FILE}: is damaged: {error}") from error
+
+
+def _points_outside(settings: Any) -> bool:
+    """Whether a tokenizer, or one inside another, reads its words from a file."""
+    return isinstance(settings, dict) and (
+        "user_dictionary" in settings or any(_points_outside(inner) for inner in settings.values())
+    )
+
+
+def _verified(folder: Path, listed: Any, network: Sequence[str], hold: bool) -> dict[str, bytes]:
+    """The contents of the listed files, without those of the network unless they are wanted; they must be exactly the known
+    ones and have their checksums."""
+    known = (_VOCABULARY, _LABELS, *network, _CARD)
+    if not isinstance(listed, dict) or set(listed) - {f"{name}.model" for name in _LEARNT} != set(known):
         names = ", ".join(map(repr, listed)) if isinstance(listed, dict) else "none"
         raise CheckpointError(
-            f"{folder / PIPELINE_FILE}: lists the files {names}; a saved pipeline has exactly {', '.join(_FILES)}"
+            f"{folder / PIPELINE_FILE}: lists the files {names}; a saved pipeline has exactly {', '.join(known)}"
         )
     contents = {}
     for name, checksum in listed.items():
         try:
             with (folder / name).open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
-                if name != _MODEL:
+                if hold or name not in network:
                     file.seek(0)
                     contents[name] = file.read()
         except OSError as error:

@@ -99,7 +99,3 @@ class Decoder(ABC):
     def attends(self) -> bool:
         """Whether it looks at the source's states, so that there is an alignment."""
         return True
-
-    def longest(self) -> int | None:
-        """The longest target it can write, with `<bos>` or `<eos>`; None for any."""
-        return None
