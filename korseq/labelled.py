@@ -28,6 +28,7 @@ from korseq.prepare import TARGET, Encoded, encode_targets, encode_texts, max_ch
 from korseq.registry import settings_of
 from korseq.spans import LabeledSpan
 from korseq.text.alignment import Analysis
+from korseq.text.tokenizers import Tokenizer
 from korseq.text.units import Units
 from korseq.text.vocabulary import Vocabulary
 
@@ -94,17 +95,17 @@ def labels_of(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet
 def with_learnt_tokenizers(config: Config, rows: Dataset, known: Config | None) -> Config:
     """The settings with what their tokenizers must learn of the training data; with what those of the pipeline to start from
     have learnt, if they are the same."""
-    if known is not None and settings_of(known.tokenizer) == settings_of(config.tokenizer):
-        return replace(config, tokenizer=known.tokenizer, target_tokenizer=known.target_tokenizer)
-    if not isinstance(config.head, Seq2Seq):
-        return replace(config, tokenizer=config.tokenizer.learn(rows["text"]))
-    if config.target_tokenizer is None:
-        return replace(config, tokenizer=config.tokenizer.learn(chain(rows["text"], rows["label"])))
-    return replace(
-        config,
-        tokenizer=config.tokenizer.learn(rows["text"]),
-        target_tokenizer=config.target_tokenizer.learn(rows["label"]),
-    )
+    joint = isinstance(config.head, Seq2Seq) and config.target_tokenizer is None
+    read = chain(rows["text"], rows["label"]) if joint else rows["text"]
+    tokenizer = _learnt(config.tokenizer, known.tokenizer if known else None, read)
+    writer = config.target_tokenizer
+    if writer is not None:
+        writer = _learnt(writer, known.target_tokenizer if known else None, rows["label"])
+    return replace(config, tokenizer=tokenizer, target_tokenizer=writer)
+
+
+def _learnt(tokenizer: Tokenizer, known: Tokenizer | None, texts: Iterable[str]) -> Tokenizer:
+    return known if known is not None and settings_of(known) == settings_of(tokenizer) else tokenizer.learn(texts)
 
 
 def analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[Iterable[Analysis], list[Units]]:

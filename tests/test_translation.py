@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from korseq import Pipeline, Training
+from korseq.cli import app
 from korseq.errors import CheckpointError, ConfigError, DataError
 from korseq.heads import Classifier, Seq2Seq
 from korseq.nn import GRU, LSTM, Embedding, Transformer
@@ -126,6 +129,23 @@ def test_a_pipeline_goes_on_from_another(trained: Pipeline) -> None:
     assert more(PAIRS[5][0]).output == PAIRS[5][1]
 
 
+def test_a_translator_begins_with_the_encoder_of_a_classifier() -> None:
+    parts: dict[str, Any] = {
+        "tokenizer": Subwords(320),
+        "embedding": Embedding(16),
+        "encoder": GRU(16),
+        "device": "cpu",
+    }
+    classifier = Pipeline(**parts, head=Classifier())
+    classifier.fit([(ko, en[:1]) for ko, en in PAIRS], training=Training(epochs=1), progress=False)
+    translator = Pipeline(**parts, target_tokenizer=Subwords(300), head=Seq2Seq(decoder=GRUDecoder()))
+    translator.fit(PAIRS, start=classifier, training=Training(epochs=1, learning_rate=1e-9), progress=False)
+    assert translator.config.tokenizer == classifier.config.tokenizer
+    assert translator.config.target_tokenizer is not None
+    for name, weights in classifier.model.encoder.state_dict().items():
+        torch.testing.assert_close(translator.model.encoder.state_dict()[name], weights)
+
+
 def test_tied_tables_are_one() -> None:
     made = KINDS["joint"]()
     made.fit(PAIRS, PAIRS, training=Training(epochs=1), progress=False)
@@ -239,3 +259,71 @@ def test_markup_that_must_survive_is_a_piece_of_its_own() -> None:
     )
     made.fit(pairs, pairs, training=QUICK, progress=False)
     assert made(pairs[0][0]).output == "Call :func:`open`."
+
+
+# The command line ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    made = KINDS["transformer"]()
+    made.fit(PAIRS, PAIRS, training=QUICK, progress=False)
+    made.save(folder / "ko-en")
+    (folder / "test.tsv").write_text("".join(f"{ko}\t{en}\n" for ko, en in PAIRS), encoding="utf-8")
+    return folder
+
+
+def command(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=True)
+
+
+def test_predict_searches_as_it_is_told(run: Path) -> None:
+    result = command("predict", str(run / "ko-en"), "--beam", "3", "--alternatives", "2", "--alignment", PAIRS[0][0])
+    answer = json.loads(result.stdout.splitlines()[0])
+    assert answer["output"] == PAIRS[0][1]
+    assert len(answer["alternatives"]) == 2
+    assert "columns:" in result.stderr
+    drawn = [
+        command("predict", str(run / "ko-en"), "--temperature", "2", "--seed", str(i), "저는").stdout for i in range(4)
+    ]
+    assert len(set(drawn)) > 1
+    both = command("predict", str(run / "ko-en"), "--beam", "3", "--temperature", "1", "저는")
+    assert "exclude each other" in str(both.exception)
+
+
+def test_evaluate_reads_pairs_with_a_beam(run: Path) -> None:
+    result = command("evaluate", str(run / "ko-en"), str(run / "test.tsv"), "--json", "--beam", "1")
+    scores = json.loads(result.stdout)
+    assert scores["bleu"] > 90
+    assert scores["signatures"]["chrf"]
+
+
+def test_an_export_is_used_like_the_pipeline_it_was_made_from(run: Path) -> None:
+    pytest.importorskip("ctranslate2")
+    assert command("export", str(run / "ko-en"), "--out", str(run / "fast"), "--quantize", "int8").exit_code == 0
+    answer = json.loads(command("predict", str(run / "fast"), PAIRS[0][0]).stdout)
+    assert answer["output"] == PAIRS[0][1]
+    wrong = command("export", str(run / "ko-en"), "--out", str(run / "x"), "--quantize", "int7")
+    assert "did you mean 'int8'" in str(wrong.exception)
+
+
+def test_pipelines_that_write_nothing_have_nothing_to_search(trained_classifier: Path) -> None:
+    for option in ("--beam=3", "--temperature=1"):
+        assert "Classifier searches for nothing" in str(
+            command("predict", str(trained_classifier), option, "글").exception
+        )
+    assert "pipelines that write texts" in str(
+        command("predict", str(trained_classifier), "--alignment", "글").exception
+    )
+
+
+@pytest.fixture(scope="module")
+def trained_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("classifier")
+    made = Pipeline(
+        tokenizer=WhitespaceTokenizer(), embedding=Embedding(8, min_count=1), encoder=GRU(8), head=Classifier()
+    )
+    made.fit([("가", "x"), ("나", "y")] * 5, training=Training(epochs=1), progress=False)
+    made.save(folder)
+    return folder

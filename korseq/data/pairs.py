@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, zip_longest
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from pydantic import Field
 
@@ -44,8 +44,8 @@ class PairFilter:
 
     max_characters: int | None = Field(default=None, ge=1)
     max_ratio: float | None = Field(default=None, ge=1)
-    duplicates: str = Field(default="keep", pattern="^(keep|drop)$")
-    copies: str = Field(default="keep", pattern="^(keep|drop)$")
+    duplicates: Literal["keep", "drop"] = "keep"
+    copies: Literal["keep", "drop"] = "keep"
 
 
 def kept_pairs(sources: Sequence[str], targets: Sequence[str], options: PairFilter) -> tuple[list[int], dict[str, int]]:

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("file")
     parser.add_argument("--text", default="text")
     parser.add_argument("--rows", type=int, help="the first rows of the file; all without it")
-    parser.add_argument("--job", choices=["sentiment", "tokenize"], help="one of the jobs only")
+    parser.add_argument("--job", choices=["labels.parquet", "tokens.jsonl", "tokens.parquet"], help="one of them only")
     parser.add_argument("--memory", type=int, nargs="+", help="peak memory over so many rows, instead of speed")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -87,7 +87,7 @@ def speed(run: str, file: str, only: str | None, folder: Path) -> None:
     ]
     count, before = kiwi_alone(file)
     for name, task, out in jobs:
-        if only not in (None, name):
+        if only not in (None, out):
             continue
         done = process(task, file, folder / out, keep=["id"])
         assert done.written == count
