@@ -152,6 +152,7 @@ def test_predict_answers_arguments_in_broken_utf8(run: Path) -> None:
     assert json.loads(result.stdout)["text"] == "\ufffd"
 
 
+@pytest.mark.slow
 def test_train_then_fine_tune_then_predict(config: Path, tmp_path: Path) -> None:
     data = examples_file(tmp_path)
     base, tuned = tmp_path / "base", tmp_path / "tuned"
@@ -229,6 +230,7 @@ def broken_training(command: list[str], out: Path, how: signal.Signals) -> subpr
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_a_broken_training_resumes_to_the_same_weights(how: signal.Signals, config: Path, tmp_path: Path) -> None:
     data = examples_file(tmp_path)
@@ -264,6 +266,7 @@ def test_doctor_finds_everything_well() -> None:
     assert "✗" not in output
 
 
+@pytest.mark.slow
 def test_demo_learns_and_shows_predictions() -> None:
     output = korseq("demo").stdout.decode()
     accuracy = float(output.split("set apart: ")[1].split()[0])

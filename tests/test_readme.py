@@ -41,6 +41,7 @@ def shell(text: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_every_snippet_runs_and_prints_what_the_readme_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("corpora", "pipelines"):
         shutil.copytree(REPOSITORY / folder, tmp_path / folder)

@@ -522,6 +522,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
 
 
+@pytest.mark.slow
 @linux
 def test_a_job_that_is_killed_again_and_again_ends_like_one_that_was_not(tmp_path: Path) -> None:
     source = corpus(tmp_path, 1500, row700=EXITS, row1100=RAISES, row1499=CRASHES)
@@ -564,6 +565,7 @@ def test_no_worker_outlives_its_job(number: int, everybody: bool, tmp_path: Path
         assert json.loads(journal.read_text().splitlines()[-1])["rows"] >= 50
 
 
+@pytest.mark.slow
 @linux
 def test_ray_makes_the_same_files_though_an_actor_is_killed(tmp_path: Path) -> None:
     pytest.importorskip("ray")
