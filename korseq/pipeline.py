@@ -224,14 +224,16 @@ class Pipeline:
             write_run(folder, config)
         outcome = run(model, learnt.data, config.training, evaluate, folder, resume, identity, progress, self.device)
         self.config = config
-        model.to(self.device).eval()
+        model.to(self.device)
+        scores = evaluate()
+        model.eval()  # after the evaluation, which leaves the parts it shares as it found them
         card = training_card(
             {"train": (name_of(train_rows), len(train_rows)), "dev": (name_of(dev_rows), len(dev_rows))},
             config,
             config.head.answers(labels),
             sum(p.numel() for p in model.parameters()),
             outcome,
-            evaluate(),
+            scores,
         )
         self._fitted = _Fitted(vocabularies, labels, model, card)
         self._compacted.clear()

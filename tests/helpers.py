@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import settings
 from numpy.typing import NDArray
@@ -143,3 +146,25 @@ def batch_of(mask: Tensor, units: UnitBatch | None = None, targets: Tensor | Non
 
 ANY_BATCH = batch_of(torch.ones(1, 1, dtype=torch.bool))
 """For heads that need only logits to predict."""
+
+
+# Sixteen pairs of sentences that a small translator knows by heart in seconds.
+PLACES = {"학교": "school", "시장": "the market", "도서관": "the library", "서울": "Seoul"}
+PAIRS = [
+    (f"{who[0]} {place}에 {verb[0]}.", f"{who[1]} {verb[1]} to {name}.")
+    for place, name in PLACES.items()
+    for who in (("저는", "I"), ("우리는", "We"))
+    for verb in (("갔어요", "went"), ("가야 해요", "have to go"))
+]
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third file that is forced to the disk from now on finds no room."""
+    calls = []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)

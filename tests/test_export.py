@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import re
 import shutil
 import sys
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import PAIRS, full_disk
 from torch.nn import functional as F
 
 from korseq import CheckpointError, ConfigError, Pipeline, Training
@@ -33,13 +32,6 @@ from korseq.text import MorphemeSubwords, Subwords
 
 pytest.importorskip("ctranslate2")
 
-PLACES = {"학교": "school", "시장": "the market", "도서관": "the library", "서울": "Seoul"}
-PAIRS = [
-    (f"{who[0]} {place}에 {verb[0]}.", f"{who[1]} {verb[1]} to {name}.")
-    for place, name in PLACES.items()
-    for who in (("저는", "I"), ("우리는", "We"))
-    for verb in (("갔어요", "went"), ("가야 해요", "have to go"))
-]
 ODD = ["", " ", "전혀 모르는 말 😀", "\x00", "<eos> <pad> <unk>", "a\nb", "저는 서울에 갔어요. " * 30, "학교" * 300]
 TEXTS = [source for source, _ in PAIRS] + ODD
 CPU = torch.device("cpu")
@@ -447,14 +439,7 @@ def test_an_export_replaces_another_and_reads_nothing_but_its_own_files(simple: 
 
 def test_a_full_disk_leaves_the_old_export(simple: Pipeline, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    calls = []
-
-    def full(descriptor: int) -> None:
-        calls.append(descriptor)
-        if len(calls) == 3:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    full_disk(monkeypatch)
     with pytest.raises(CheckpointError, match="No space left"):
         write_ctranslate2(simple, folder, "int8")
     monkeypatch.undo()

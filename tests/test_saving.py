@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import pickle
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import EXAMPLES, small_pipeline
+from helpers import full_disk
 
 from korseq import CheckpointError, Pipeline, Training
 from korseq.text import KiwiTokenizer, UserWord
@@ -173,14 +173,7 @@ def test_a_full_disk_leaves_the_old_pipeline(trained: Pipeline, folder: Path, mo
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     other = small_pipeline()
     other.fit([("가", "1"), ("나", "2")], [("가", "1"), ("나", "2")], training=Training(epochs=1), progress=False)
-    calls = []
-
-    def full(descriptor: int) -> None:
-        calls.append(descriptor)
-        if len(calls) == 3:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    full_disk(monkeypatch)
     with pytest.raises(CheckpointError, match="No space left"):
         other.save(folder)
     monkeypatch.undo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from pathlib import Path
@@ -9,24 +10,19 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import PAIRS
 from typer.testing import CliRunner
 
 from korseq import Pipeline, Training
 from korseq.cli import app
 from korseq.errors import CheckpointError, ConfigError, DataError
 from korseq.heads import Classifier, Seq2Seq
+from korseq.heads.seq2seq import Seq2SeqModule
 from korseq.nn import GRU, LSTM, Embedding, Transformer
 from korseq.nn.decoders import Bahdanau, GRUDecoder, LSTMDecoder, Luong, TransformerDecoder
 from korseq.nn.search import Beam, Sampling
 from korseq.text import KiwiTokenizer, MorphemeSubwords, Subwords, WhitespaceTokenizer
 
-PLACES = {"학교": "school", "시장": "the market", "도서관": "the library", "서울": "Seoul"}
-PAIRS = [
-    (f"{who[0]} {place}에 {verb[0]}.", f"{who[1]} {verb[1]} to {name}.")
-    for place, name in PLACES.items()
-    for who in (("저는", "I"), ("우리는", "We"))
-    for verb in (("갔어요", "went"), ("가야 해요", "have to go"))
-]
 QUICK = Training(epochs=80, batch_size=4, learning_rate=5e-3)
 
 
@@ -79,6 +75,23 @@ def test_it_learns_pairs_by_heart_and_is_the_same_after_loading(trained: Pipelin
     again = Pipeline.load(tmp_path / "run", device="cpu")
     assert again(sources) == answers
     assert again.config == trained.config
+
+
+def test_a_fitted_pipeline_is_not_in_training() -> None:
+    made = KINDS["plain"]()
+    made.fit(PAIRS, PAIRS, training=Training(epochs=1), progress=False)
+    assert not any(module.training for module in made.model.modules())
+
+
+def test_labels_are_smoothed_in_training_only(trained: Pipeline) -> None:
+    head = trained.model.head
+    assert isinstance(head, Seq2SeqModule)
+    smoothed = copy.copy(head)
+    smoothed.label_smoothing = 0.5
+    logits, targets = torch.randn(2, head._table.size(1)), torch.tensor([[2, 5, 3]])
+    assert smoothed.eval().loss(logits, targets)[0] == head.loss(logits, targets)[0]
+    smoothed.training = True
+    assert smoothed.loss(logits, targets)[0] != head.loss(logits, targets)[0]
 
 
 def test_scores_are_probabilities_and_equal_rescoring(trained: Pipeline) -> None:

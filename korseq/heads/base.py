@@ -54,8 +54,15 @@ class HeadModule(nn.Module, ABC):
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         """The sum of the losses and the number of terms in it: whoever averages over several batches must weight them."""
 
+    @abstractmethod
     def answers(self, encoded: Encoded, batch: Batch) -> Sequence[Prediction]:
         """One a sequence of the batch."""
+
+
+class LogitsHead(HeadModule):
+    """A built head whose predictions are told from its logits."""
+
+    def answers(self, encoded: Encoded, batch: Batch) -> Sequence[Prediction]:
         logits = self(encoded, batch)
         with torch.autocast(logits.device.type, enabled=False):
             return self.predictions(logits, batch)

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from korseq.heads.base import Head, HeadModule
+from korseq.heads.base import Head, LogitsHead
 from korseq.labels import LabelSet
 from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings import EmbeddingModule
@@ -154,7 +154,7 @@ def _label(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
-class ClassifierModule(HeadModule):
+class ClassifierModule(LogitsHead):
     """Pooling, an optional hidden layer, and a linear layer to K logits."""
 
     def __init__(self, settings: Classifier, input_size: int, labels: LabelSet) -> None:

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from korseq.heads.base import Head, HeadModule
+from korseq.heads.base import Head, LogitsHead
 from korseq.labels import LabelSet
 from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings import EmbeddingModule
@@ -79,7 +79,7 @@ class Regressor(Head):
         return number
 
 
-class RegressorModule(HeadModule):
+class RegressorModule(LogitsHead):
     """Pooling and a linear layer to one standardised number; its unit is learnt from the training data."""
 
     mean: Tensor

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from korseq.heads.base import Head, HeadModule, Prediction
+from korseq.heads.base import Head, HeadModule
 from korseq.labels import LabelSet
 from korseq.nn.cross_entropy import linear_cross_entropy
 from korseq.nn.decoders import Decoder, DecoderState, TransformerDecoder
@@ -143,9 +143,11 @@ class Seq2SeqModule(HeadModule):
         return read.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else read
 
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
-        """Cross-entropy. What `forward` gives (n, D); targets (B, S), from `<bos>` to `<eos>`."""
+        """Cross-entropy; with smoothed labels in training only. What `forward` gives (n, D); targets (B, S), from `<bos>` to
+        `<eos>`."""
         symbols = targets[:, 1:][targets[:, 1:] != PAD]  # (n,)
-        return linear_cross_entropy(logits, self._table, self.bias, symbols, self.label_smoothing), len(symbols)
+        smoothing = self.label_smoothing if self.training else 0.0
+        return linear_cross_entropy(logits, self._table, self.bias, symbols, smoothing), len(symbols)
 
     def answers(self, encoded: Encoded, batch: Batch) -> list[Written]:
         """What the search finds."""
@@ -163,9 +165,6 @@ class Seq2SeqModule(HeadModule):
             Written(tuple(of_source), matrix[:symbols, :tokens])
             for of_source, (matrix, (symbols, tokens)) in zip(found, matrices, strict=True)
         ]
-
-    def predictions(self, logits: Tensor, batch: Batch) -> Sequence[Prediction]:
-        raise TypeError("a target is searched for, not told from logits: call answers")
 
     @property
     def _table(self) -> Tensor:

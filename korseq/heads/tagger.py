@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from korseq.errors import did_you_mean
-from korseq.heads.base import Head, HeadModule
+from korseq.heads.base import Head, LogitsHead
 from korseq.labels import LabelSet
 from korseq.nn.crf import CRF
 from korseq.nn.dropout import Dropout
@@ -155,7 +155,7 @@ class Tagger(Head):
         return mistakes
 
 
-class TaggerModule(HeadModule):
+class TaggerModule(LogitsHead):
     """States of units → a convolution over neighbouring units → emissions → CRF or softmax."""
 
     def __init__(self, settings: Tagger, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule]) -> None:
