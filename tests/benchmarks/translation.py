@@ -20,7 +20,7 @@ from korseq.config import read_config
 from korseq.data.readers import DataSettings, read
 from korseq.nn.search import Beam
 
-_PIPELINES = Path(__file__).parents[2] / "pipelines"
+PIPELINES = Path(__file__).parents[2] / "pipelines"
 _LSTM = [
     'encoder={type="LSTM",hidden_size=256,bidirectional=true,dropout=0.2}',
     "training.learning_rate=2e-3",
@@ -53,7 +53,7 @@ def main() -> None:
         for architecture in arguments.architecture:
             changes = [*_ARCHITECTURES[architecture], f"training.epochs={arguments.epochs}", *arguments.changes]
             config = read_config(
-                _PIPELINES / f"translate-{direction}.toml", [*changes, f"training.seed={arguments.seed}"]
+                PIPELINES / f"translate-{direction}.toml", [*changes, f"training.seed={arguments.seed}"]
             )
             pipeline = Pipeline.from_config(config)
             out = f"{arguments.out}/{direction}-{architecture}" if arguments.out else None
