@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,11 @@ from numpy.typing import NDArray
 
 from korseq.data.encoded import SequenceOptions
 from korseq.heads.seq2seq import Written, score_of
+from korseq.heat_map import HeatMap
 from korseq.nn.search import Hypothesis
 from korseq.text.alignment import Analysis
 from korseq.text.tokenizers import Tokenizer
 from korseq.text.vocabulary import Vocabulary
-
-# From no attention to all of it.
-_SHADES = " ·░▒▓█"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,27 +51,10 @@ class SoftAlignment:
             for span, i in zip(self.output_spans, self.weights.argmax(axis=1).tolist(), strict=True)
         ]
 
-    def text(self) -> str:
-        """A heat map in characters: a row for each piece of the output, a column for each token of the source."""
-        levels = np.minimum((self.weights * len(_SHADES)).astype(int), len(_SHADES) - 1)
-        pieces = [self.output[start:end] for start, end in self.output_spans]
-        rows = [
-            "".join(_SHADES[level] * 2 for level in row) + "  " + piece
-            for row, piece in zip(levels.tolist(), pieces, strict=True)
-        ]
-        tokens = [f"{2 * i:>4} {self.source[start:end]}" for i, (start, end) in enumerate(self.source_spans)]
-        return "\n".join([*rows, "columns:", *tokens])
-
-    def html(self) -> str:
-        """The heat map as an HTML table."""
-        head = "".join(f"<th>{escape(self.source[start:end])}</th>" for start, end in self.source_spans)
-        body = "".join(
-            f"<tr><th>{escape(self.output[start:end])}</th>"
-            + "".join(f'<td style="background:rgba(200,30,30,{w:.2f})" title="{w:.2f}"></td>' for w in row)
-            + "</tr>"
-            for row, (start, end) in zip(self.weights.tolist(), self.output_spans, strict=True)
-        )
-        return f"<table><tr><th></th>{head}</tr>{body}</table>"
+    def heat_map(self) -> HeatMap:
+        """A row for each piece of the output, a column for each token of the source."""
+        rows = tuple(self.output[start:end] for start, end in self.output_spans)
+        return HeatMap(self.weights, rows, tuple(self.source[start:end] for start, end in self.source_spans))
 
 
 @dataclass(frozen=True, slots=True)

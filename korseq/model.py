@@ -18,6 +18,7 @@ from korseq.heads.base import HeadModule, Prediction
 from korseq.nn.embeddings import Embeddings
 from korseq.nn.encoders.base import Encoded, EncoderModule
 from korseq.nn.sequences import Batch
+from korseq.progress import progress_bar
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -81,7 +82,11 @@ def compact(model: SequenceModel, device: torch.device, precision: Precision) ->
 
 
 def predict(
-    model: SequenceModel, data: EncodedData, device: torch.device, precision: Precision = "fp32"
+    model: SequenceModel,
+    data: EncodedData,
+    device: torch.device,
+    precision: Precision = "fp32",
+    progress: bool = False,
 ) -> list[Prediction]:
     """The model's predictions, in the order of the data."""
     results: list[Prediction | None] = [None] * len(data)
@@ -92,26 +97,33 @@ def predict(
             answers = model.head.answers(model.encode(there), there)
         for i, prediction in zip(batch.indices.tolist(), answers, strict=True):
             results[i] = prediction
+        advance(len(answers))
 
     was_training = model.training
     model.eval()
     try:
-        _for_each(prediction_batches(data, max(1, _PREDICTION_TOKENS // model.head.cost)), answer, device)
+        with progress_bar("predicting", len(data), progress) as advance:
+            _for_each(prediction_batches(data, max(1, _PREDICTION_TOKENS // model.head.cost)), answer, device)
     finally:
         model.train(was_training)
     return [r for r in results if r is not None]
 
 
-def mean_loss(model: SequenceModel, data: EncodedData, device: torch.device) -> float:
+def mean_loss(model: SequenceModel, data: EncodedData, device: torch.device, progress: bool = False) -> float:
     """The loss on data with targets, per term of it (a text, a unit, a symbol of a target)."""
     total, terms = 0.0, 0
     order = np.argsort(data.widths, kind="stable")
-    with torch.inference_mode(), autocast(device, "fp32"):
+    with (
+        torch.inference_mode(),
+        autocast(device, "fp32"),
+        progress_bar("loss", len(data), progress) as advance,
+    ):
         for start in range(0, len(order), _LOSS_SEQUENCES):
             batch = collate(data, order[start : start + _LOSS_SEQUENCES]).to(device)
             assert batch.targets is not None
             loss, count = model.head.loss(model(batch), batch.targets)
             total, terms = total + float(loss), terms + count
+            advance(len(batch.indices))
     return total / max(1, terms)
 
 

@@ -352,14 +352,14 @@ class Pipeline:
         pipeline._fitted = replace(fitted, model=model)
         return pipeline
 
-    def _answers(self, data: EncodedData, precision: Precision) -> Sequence[Prediction]:
+    def _answers(self, data: EncodedData, precision: Precision, progress: bool = False) -> Sequence[Prediction]:
         """What the network says, wherever it runs."""
         runtime = self._require_fitted().runtime
         if runtime is not None and isinstance(self.config.head, Seq2Seq):
-            return runtime.predict(data, self.config.head.search)
+            return runtime.predict(data, self.config.head.search, progress=progress)
         if precision not in self._compacted:
             self._compacted[precision] = compact(self.model, self.device, precision)
-        return predict(self._compacted[precision], data, self.device, precision)
+        return predict(self._compacted[precision], data, self.device, precision, progress)
 
     def evaluate(self, source: Source, data: DataSettings | None = None) -> Scores:
         """Scores on labelled data; everything in `.values`, ready for JSON.
@@ -372,12 +372,11 @@ class Pipeline:
         rows = read_rows(source, config, "test")
         encoded = encode_rows(config, fitted.vocabularies, fitted.labels, rows, True)
         _warn_truncated(encoded.data.truncated, len(rows), config.sequence)
-        answers = self._answers(encoded.data, "fp32")
+        answers = self._answers(encoded.data, "fp32", progress=True)
         scores = _scores(config, rows, finished(config, encoded, answers, fitted.vocabularies), encoded)
         if config.head.reports_loss and fitted.model is not None:
-            scores = replace(
-                scores, values=scores.values | {"loss": mean_loss(fitted.model, encoded.data, self.device)}
-            )
+            loss = mean_loss(fitted.model, encoded.data, self.device, progress=True)
+            scores = replace(scores, values=scores.values | {"loss": loss})
         return scores
 
     # Keeping --------------------------------------------------------------------------------------------------------

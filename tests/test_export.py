@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from korseq import CheckpointError, ConfigError, Pipeline, Training
 from korseq.data.encoded import EncodedData, SequenceOptions
 from korseq.export import CTranslate2Runtime, write_ctranslate2
-from korseq.export.ctranslate2 import read_ctranslate2
+from korseq.export.ctranslate2.files import read_ctranslate2
 from korseq.heads import Seq2Seq, Written
 from korseq.model import predict
 from korseq.nn import LSTM, Embedding, NGramEmbedding, SelfAttention, Transformer

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers import PAIRS
@@ -15,15 +17,29 @@ from typer.testing import CliRunner
 
 from korseq import Pipeline, Training
 from korseq.cli import app
+from korseq.data.batches import collate
 from korseq.errors import CheckpointError, ConfigError, DataError
 from korseq.heads import Classifier, Seq2Seq
 from korseq.heads.seq2seq import Seq2SeqModule
+from korseq.labelled import encode_rows, read_rows
 from korseq.nn import GRU, LSTM, Embedding, Transformer
 from korseq.nn.decoders import Bahdanau, GRUDecoder, LSTMDecoder, Luong, TransformerDecoder
-from korseq.nn.search import Beam, Sampling
+from korseq.nn.encoders.base import Encoded
+from korseq.nn.search import BOS, EOS, PAD, UNK, Beam, Sampling
+from korseq.nn.sequences import Batch
 from korseq.text import KiwiTokenizer, MorphemeSubwords, Subwords, WhitespaceTokenizer
 
 QUICK = Training(epochs=80, batch_size=4, learning_rate=5e-3)
+
+
+def teacher_forced(made: Pipeline, pairs: Sequence[tuple[str, str]]) -> tuple[Batch, Encoded]:
+    """Pairs as the network reads them in training, and what its encoder makes of their sources."""
+    rows = read_rows(pairs, made.config, "train")
+    fitted = made._require_fitted()
+    data = encode_rows(made.config, fitted.vocabularies, fitted.labels, rows, False).data
+    batch = collate(data, np.arange(len(pairs)))
+    with torch.no_grad():
+        return batch, made.model.encode(batch)
 
 
 def pipeline(encoder: Any, decoder: Any, **settings: Any) -> Pipeline:
@@ -130,9 +146,9 @@ def test_alignment_is_about_the_characters_of_both_texts(trained: Pipeline) -> N
     assert all(0 <= s <= e <= len(source) for s, e in alignment.source_spans)
     assert max(e for _, e in alignment.source_spans) == len(source)
     assert len(alignment.best()) == len(alignment.output_spans)
-    lines = alignment.text().split("\n")
-    assert lines.index("columns:") == len(alignment.output_spans)
-    assert alignment.html().count("<tr>") == 1 + len(alignment.output_spans)
+    heat_map = alignment.heat_map()
+    assert "".join(heat_map.rows) == answer.output
+    assert heat_map.columns == tuple(source[s:e] for s, e in alignment.source_spans)
 
 
 def test_a_pipeline_goes_on_from_another(trained: Pipeline) -> None:
@@ -305,6 +321,60 @@ def test_predict_searches_as_it_is_told(run: Path) -> None:
     assert "exclude each other" in str(both.exception)
 
 
+def test_a_heat_map_is_written_for_one_text(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "map.html"
+    result = command("predict", str(run / "ko-en"), "--heat-map", str(path), PAIRS[0][0])
+    assert json.loads(result.stdout)["output"] == PAIRS[0][1]
+    assert path.read_text(encoding="utf-8").count("<tr>") > 2
+    for texts in ([], ["저는", "나는"]):
+        assert "for one text" in str(command("predict", str(run / "ko-en"), "--heat-map", str(path), *texts).exception)
+
+
+def test_without_attention_there_is_no_alignment(tmp_path: Path) -> None:
+    made = KINDS["plain"]()
+    made.fit(PAIRS, PAIRS, training=Training(epochs=1), progress=False)
+    made.save(tmp_path)
+    result = command("predict", str(tmp_path), "--alignment", "저는")
+    assert "does not attend" in str(result.exception)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scheduled_sampling_reads_what_the_decoder_would_have_written(kind: str) -> None:
+    """Of a decoder that knows the target by heart, that is the target; of one that does not, something else."""
+    made = KINDS[kind]()
+    made.fit(PAIRS[:4], PAIRS[:4], training=QUICK, progress=False)
+    head = made.model.head
+    batch, encoded = teacher_forced(made, PAIRS[:4])
+    ids = batch.targets[:, :-1]
+    head.scheduled_sampling = 1.0
+    read = batch.targets[:, 1:] != PAD  # places from which something is told
+    assert torch.equal(head._partly_own(ids, encoded, batch.mask)[read], ids[read])
+    for parameter in head.decoder.parameters():
+        parameter.data.normal_()
+    own = head._partly_own(ids, encoded, batch.mask)
+    assert torch.equal(own[:, 0], ids[:, 0])
+    assert torch.equal(own == PAD, ids == PAD)
+    assert not torch.isin(own[:, 1:][read[:, 1:]], torch.tensor([PAD, UNK, BOS, EOS])).any()
+    assert (own != ids)[read].any()
+    head.scheduled_sampling = 0.0
+    assert torch.equal(head._partly_own(ids, encoded, batch.mask), ids)
+
+
+def test_scheduled_sampling_leaves_all_weights_their_gradients() -> None:
+    """Under autocast, weights that are first converted without gradients must not stay so."""
+    made = KINDS["luong"]()
+    made.fit(PAIRS, PAIRS, training=Training(epochs=1), progress=False)
+    head = made.model.head
+    model = made.model.train()
+    head.scheduled_sampling = 0.5
+    batch, _ = teacher_forced(made, PAIRS[:4])
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(batch)
+    head.loss(logits, batch.targets)[0].backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
 def test_evaluate_reads_pairs_with_a_beam(run: Path) -> None:
     result = command("evaluate", str(run / "ko-en"), str(run / "test.tsv"), "--json", "--beam", "1")
     scores = json.loads(result.stdout)
@@ -326,9 +396,10 @@ def test_pipelines_that_write_nothing_have_nothing_to_search(trained_classifier:
         assert "Classifier searches for nothing" in str(
             command("predict", str(trained_classifier), option, "글").exception
         )
-    assert "pipelines that write texts" in str(
-        command("predict", str(trained_classifier), "--alignment", "글").exception
-    )
+    for options in (["--alignment"], ["--heat-map", "map.html"]):
+        assert "pipelines that write texts" in str(
+            command("predict", str(trained_classifier), *options, "글").exception
+        )
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from korseq.nn.cross_entropy import linear_cross_entropy
 from korseq.nn.decoders import Decoder, DecoderState, TransformerDecoder
 from korseq.nn.embeddings import EmbeddingModule, EmbeddingStage, LookupEmbedding
 from korseq.nn.encoders.base import Encoded
-from korseq.nn.search import BOS, PAD, Beam, Hypothesis, Scored, Search
+from korseq.nn.search import BOS, EOS, PAD, UNK, Beam, Hypothesis, Scored, Search
 from korseq.nn.sequences import Batch
 from korseq.registry import Plug, component
 from korseq.shapes import Shape
@@ -56,12 +56,15 @@ class Seq2Seq(Head):
         embedding: How the decoder reads what it has written; None for the settings of the pipeline's own `Embedding`.
         search: How the best target is looked for. `Pipeline.with_search` tries others.
         label_smoothing: Probability mass given evenly to all symbols in training (Szegedy et al. 2016).
+        scheduled_sampling: Share of the symbols that training lets the decoder read as it would have written them itself, in
+            the place of the target's (Bengio et al. 2015); costs another pass.
     """
 
     decoder: Annotated[Decoder, Plug("decoder")] = TransformerDecoder()
     embedding: Annotated[EmbeddingStage | None, Plug("embedding")] = None
     search: Annotated[Search, Plug("search")] = Beam()
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    scheduled_sampling: float = Field(default=0.0, ge=0, le=1)
 
     @property
     def metric(self) -> str:
@@ -105,6 +108,7 @@ class Seq2SeqModule(HeadModule):
     def __init__(self, settings: Seq2Seq, input_size: int, embedding: LookupEmbedding) -> None:
         super().__init__()
         self.search, self.label_smoothing = settings.search, settings.label_smoothing
+        self.scheduled_sampling = settings.scheduled_sampling
         self.attends, self.aligns = settings.decoder.attends, True
         self.embedding = embedding
         self.decoder = settings.decoder.build(embedding.output_size, input_size)
@@ -137,6 +141,8 @@ class Seq2SeqModule(HeadModule):
         the whole vocabulary are left to the loss."""
         assert batch.targets is not None
         ids = batch.targets[:, :-1]
+        if self.training and self.scheduled_sampling:
+            ids = self._partly_own(ids, encoded, batch.mask)
         states = self.decoder(self.embedding(ids, None, ids != PAD), encoded, batch.mask).states
         read: Tensor = self.project(states[batch.targets[:, 1:] != PAD])
         device = read.device.type
@@ -165,6 +171,20 @@ class Seq2SeqModule(HeadModule):
             Written(tuple(of_source), matrix[:symbols, :tokens])
             for of_source, (matrix, (symbols, tokens)) in zip(found, matrices, strict=True)
         ]
+
+    def _partly_own(self, ids: Tensor, encoded: Encoded, mask: Tensor) -> Tensor:
+        """Targets (B, S) with some symbols as the decoder would have written them after the target's symbols before. All places
+        at once, in a pass of its own, so that every decoder can (Mihaylova & Martins 2019)."""
+        replaced = torch.rand(ids.shape, device=ids.device) < self.scheduled_sampling
+        replaced[:, 0] = False  # <bos>
+        replaced &= ids != PAD
+        before = replaced.roll(-1, dims=1)  # the places whose next symbol is replaced
+        with torch.no_grad():
+            states = self.decoder(self.embedding(ids, None, ids != PAD), encoded, mask).states
+            scores = F.linear(self.project(states[before]), self._table, self.bias)
+        torch.clear_autocast_cache()  # of weights, which have no gradient if they were converted here
+        scores[:, [PAD, UNK, BOS, EOS]] = float("-inf")  # which are never read after the beginning
+        return ids.masked_scatter(replaced, scores.argmax(dim=1))
 
     @property
     def _table(self) -> Tensor:

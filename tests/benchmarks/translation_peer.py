@@ -103,6 +103,7 @@ def joeynmt(
         config = folder / "config.yaml"
         config.write_text(_CONFIG.format(folder=folder, source=source, target=target, stack=_STACK, seed=seed))
 
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # or a script in the background could not interrupt it
         began = time.perf_counter()
         training = subprocess.Popen([python, "-m", "joeynmt", "train", str(config), "--skip-test"])
         try:

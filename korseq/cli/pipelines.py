@@ -1,64 +1,35 @@
-"""The command line. Every command is a thin layer over `Pipeline`; nothing heavy is imported before a command runs."""
+"""Commands that train, score, use and export pipelines."""
 
 from __future__ import annotations
 
 import json
-import logging
-import signal
 import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import tee
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from korseq.errors import CheckpointError, ConfigError, KorseqError, did_you_mean
+from korseq.cli.options import Run, TextColumn, one_of
+from korseq.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from korseq import Pipeline
     from korseq.heads import Prediction
-    from korseq.processing import Summary
-    from korseq.text import KiwiTokenizer
+    from korseq.heat_map import HeatMap
     from korseq.training import Scores
 
-# Of a corpus job that is done, but set rows aside.
-_SET_ASIDE = 3
+commands = typer.Typer()
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    help="Korean NLP with small models: train, evaluate and use pipelines that read raw Korean text.",
-)
-
-Run = Annotated[Path, typer.Argument(help="Folder of a trained pipeline.", show_default=False)]
-TextColumn = Annotated[str | None, typer.Option("--text", help="Column with the texts, if it has no usual name.")]
 LabelColumn = Annotated[str | None, typer.Option("--label", help="Column with the labels, if it has no usual name.")]
 Beam = Annotated[
     int | None, typer.Option(min=1, help="Of what is written: outputs that are followed at once.", show_default=False)
 ]
 
 
-def main() -> None:
-    """Entry point: errors a user can mend are one message without a traceback; warnings are one line each."""
-    warnings.showwarning = lambda message, *_, **__: print(f"korseq: {message}", file=sys.stderr)
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
-    try:
-        app()
-    except KorseqError as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"korseq: {message}", file=sys.stderr)
-    sys.exit(1)
-
-
-@app.command(
+@commands.command(
     epilog="""**Examples**
 
 - `korseq train pipelines/sentiment.toml --set data.train=reviews.csv --out runs/mine`
@@ -127,7 +98,7 @@ def train(
         _print_scores(pipeline.evaluate(settings.data.test), False)
 
 
-@app.command(epilog="**Example**: `korseq evaluate runs/nsmc test.tsv --json`")
+@commands.command(epilog="**Example**: `korseq evaluate runs/nsmc test.tsv --json`")
 def evaluate(
     run: Run,
     file: Annotated[str, typer.Argument(help="File with texts and labels, or a hub name.", show_default=False)],
@@ -152,7 +123,7 @@ def evaluate(
     _print_scores(pipeline.evaluate(file, replace(data, text=text or data.text, label=label or data.label)), as_json)
 
 
-@app.command(
+@commands.command(
     epilog="""**Examples**
 
 - `korseq predict runs/nsmc "배우들은 좋았는데 이야기가 지루했다" "꿀잼"`
@@ -160,6 +131,8 @@ def evaluate(
 - `korseq predict runs/nsmc < reviews.txt > labels.jsonl` (one text a line)
 
 - `korseq predict runs/ko-en --beam 8 --alternatives 2 --alignment "내일은 비가 올 거예요."` (a translator)
+
+- `korseq predict runs/ko-en --heat-map attention.png "내일은 비가 올 거예요."` (what came from where, as a picture)
 
 - `korseq predict runs/chatbot --temperature 0.8 "오늘 너무 피곤해"` (another answer every time, with another --seed)
 """
@@ -185,11 +158,19 @@ def predict(
     alignment: Annotated[
         bool, typer.Option("--alignment", help="Of what is written: show on stderr what came from where.")
     ] = False,
+    heat_map: Annotated[
+        Path | None,
+        typer.Option(
+            help="The same as a picture or page: a .png, .svg, .pdf or .html file, for one text.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Predict: JSON lines on stdout, one for each text, in order."""
     from korseq import Pipeline
     from korseq.data.formats import without_surrogates
 
+    if heat_map is not None and len(texts or ()) != 1:
+        raise ConfigError("--heat-map: is for one text, which stands on the command line")
     pipeline = _searching(Pipeline.load(run), beam, alternatives, temperature, seed)
     typing = not texts and sys.stdin.isatty()
     asked, answered = tee(map(without_surrogates, texts) if texts else _stdin_lines())
@@ -200,11 +181,13 @@ def predict(
         if typing:
             sys.stdout.flush()
         if alignment:
-            _print_alignment(prediction)
+            print(_heat_map(prediction).text(), file=sys.stderr)
+        if heat_map:
+            _heat_map(prediction).save(heat_map)
     sys.stdout.flush()
 
 
-@app.command(
+@commands.command(
     epilog="""**Example**: `korseq export runs/ko-en --format ctranslate2 --quantize int8 --out exports/ko-en`; an export is
 used like a trained pipeline: `korseq predict exports/ko-en "내일은 비가 올 거예요."`"""
 )
@@ -226,209 +209,9 @@ def export(
     from korseq import Pipeline
     from korseq.export import write_ctranslate2
 
-    _one_of("--format", format, ("ctranslate2",))
+    one_of("--format", format, ("ctranslate2",))
     write_ctranslate2(Pipeline.load(run, device="cpu"), out, quantize)  # type: ignore[arg-type] # which it checks
     print(f"korseq: exported {out}", file=sys.stderr)
-
-
-_Sources = Annotated[
-    list[str],
-    typer.Argument(help="Files, patterns ('corpus/*.txt'), URLs, or datasets on the hub.", show_default=False),
-]
-_Out = Annotated[
-    str | None,
-    typer.Option(
-        help="A .jsonl or .parquet file; or a folder (ends in /), with a file for each source. "
-        "Without it, the last of the arguments is meant.",
-        show_default=False,
-    ),
-]
-_Keep = Annotated[
-    list[str] | None,
-    typer.Option(help="Column to keep beside the results; NEW=OLD renames it. Without any: all.", show_default=False),
-]
-_Format = Annotated[str, typer.Option(help="Of the files in a folder: jsonl or parquet.")]
-_Workers = Annotated[
-    int | None, typer.Option(min=1, help="Processes, or actors; as many as there are cores.", show_default=False)
-]
-_RowSeconds = Annotated[float, typer.Option(min=0.1, help="How long a row may take before it is set aside.")]
-_MaxRejected = Annotated[
-    int | None, typer.Option(min=0, help="Stop when more rows than this are set aside.", show_default=False)
-]
-_Encoding = Annotated[str, typer.Option(help="Of text files.")]
-_Subset = Annotated[str | None, typer.Option(help="Of a dataset on the hub.", show_default=False)]
-_Split = Annotated[str, typer.Option(help="Of a dataset on the hub.")]
-_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew, whatever lies there.")]
-_Dictionary = Annotated[
-    Path | None, typer.Option(help="User words: form, tag and score a line, with tabs between.", show_default=False)
-]
-
-_PROCESS_EPILOG = """**Examples**
-
-- `korseq process runs/nsmc reviews.tsv.gz --text document --keep id --out labels.parquet`
-
-- `korseq process runs/ner 'corpus/*.jsonl.zst' out/` (a file for each source)
-
-- `korseq process runs/ner 's3://bucket/*.jsonl' out/ --engine ray` (the same on a Ray cluster)
-
-- `korseq process tokenize corpus/*.txt --out morphemes.jsonl` (morphemes alone; `--unit sentence` splits first)
-
-The same command goes on after Ctrl-C, a kill or a power failure, with the same result, byte for byte. Rows that cannot be
-used are in OUT.rejected.jsonl, each with the reason; then the exit status is 3."""
-
-
-@app.command(epilog=_PROCESS_EPILOG)
-def process(
-    what: Annotated[
-        str,
-        typer.Argument(metavar="RUN|tokenize", help="Folder of a trained pipeline; or `tokenize`.", show_default=False),
-    ],
-    sources: _Sources,
-    out: _Out = None,
-    text: TextColumn = None,
-    keep: _Keep = None,
-    unit: Annotated[str, typer.Option(help="For `tokenize`: text, or sentence (a row a sentence).")] = "text",
-    user_dictionary: _Dictionary = None,
-    format: _Format = "jsonl",
-    engine: Annotated[
-        str, typer.Option(help="local: processes on this machine. ray: actors on a Ray cluster.")
-    ] = "local",
-    workers: _Workers = None,
-    row_seconds: _RowSeconds = 60.0,
-    max_rejected: _MaxRejected = None,
-    encoding: _Encoding = "utf-8",
-    subset: _Subset = None,
-    split: _Split = "train",
-    overwrite: _Overwrite = False,
-) -> None:
-    """Work on a whole corpus: predictions, or morphemes, of every text; on all cores, resumable, nothing lost."""
-    from korseq import processing
-
-    task: processing.Task
-    if what == "tokenize":
-        task = processing.Tokenize(_tokenizer(user_dictionary), _one_of("--unit", unit, ("text", "sentence")))
-    elif unit != "text" or user_dictionary:
-        raise ConfigError("--unit and --user-dictionary belong to `korseq process tokenize`; a pipeline has its own")
-    else:
-        task = processing.Predict(what)
-    _run_job(
-        sources,
-        out,
-        lambda read, target: processing.process(
-            task,
-            read,
-            target,
-            text=text,
-            keep=_renamed(keep),
-            format=format,
-            engine=engine,
-            workers=workers,
-            row_seconds=row_seconds,
-            max_rejected=max_rejected,
-            encoding=encoding,
-            subset=subset,
-            split=split,
-            overwrite=overwrite,
-        ),
-    )
-
-
-@app.command(
-    epilog="""**Example**: `korseq index-terms corpus/*.txt --out terms.jsonl`; index the terms, and make terms of every query in
-the same way: then 제주도 finds 제주도로 and 떠나다 finds 떠났다."""
-)
-def index_terms(
-    sources: _Sources,
-    out: _Out = None,
-    text: TextColumn = None,
-    keep: _Keep = None,
-    user_dictionary: _Dictionary = None,
-    workers: _Workers = None,
-    encoding: _Encoding = "utf-8",
-    overwrite: _Overwrite = False,
-) -> None:
-    """What a search engine should index of every text: nouns, verbs and the like, in the form in which a dictionary has them."""
-    from korseq import processing
-
-    task = processing.IndexTerms(_tokenizer(user_dictionary))
-    columns = _renamed(keep)
-    _run_job(
-        sources,
-        out,
-        lambda read, target: processing.process(
-            task, read, target, text=text, keep=columns, workers=workers, encoding=encoding, overwrite=overwrite
-        ),
-    )
-
-
-def _run_job(sources: list[str], out: str | None, job: Callable[[list[str], str], Summary]) -> None:
-    """Run a corpus job from the sources to the output, which is the last of them if it is not named; and say what came of it.
-
-    It ends in good order at Ctrl-C, and at the signal with which systems end a process.
-    """
-    if out is None:
-        if len(sources) < 2:
-            raise ConfigError("say where the results go: --out FILE.jsonl, FILE.parquet or FOLDER/")
-        *sources, out = sources
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        summary = job(sources, out)
-    except KeyboardInterrupt:
-        print("korseq: interrupted; the same command goes on", file=sys.stderr)
-        sys.exit(130)
-    print(f"korseq: {summary}", file=sys.stderr)
-    if summary.rejected:
-        sys.exit(_SET_ASIDE)
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _renamed(columns: list[str] | None) -> dict[str, str] | None:
-    """{NEW: OLD} of columns given as NEW=OLD, or by the name that they have in both."""
-    if not columns:
-        return None
-    parts = [column.partition("=") for column in columns]
-    return {new: old or new for new, _, old in parts}
-
-
-def _one_of(option: str, value: str, choices: tuple[str, ...]) -> Any:
-    if value not in choices:
-        raise ConfigError(f"{option} {value}{did_you_mean(value, choices)}")
-    return value
-
-
-def _tokenizer(user_dictionary: Path | None) -> KiwiTokenizer:
-    from korseq.text import KiwiTokenizer
-
-    return KiwiTokenizer(user_dictionary=None if user_dictionary is None else str(user_dictionary)).with_data_inside()
-
-
-@app.command()
-def demo() -> None:
-    """Train small pipelines on the corpora that come with korseq (sentiment, entities, tags), and show what they answer."""
-    from korseq.demo import show
-
-    show()
-
-
-@app.command()
-def doctor() -> None:
-    """Say what is installed, which Kiwi model, threads and device are used, and whether a tiny pipeline runs."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    well = True
-    with console.status("looking"):
-        from korseq.doctor import examine
-
-        for what, finding, good in examine():
-            well &= good
-            console.print(f"{'[green]✓[/]' if good else '[red]✗[/]'} {what:16}", end=" ")
-            console.print(finding, markup=False)
-    if not well:
-        _fail("something above does not work")
 
 
 def _shipped(path: Path) -> Path:
@@ -467,14 +250,19 @@ def _searching(
     return pipeline.with_search(replace(before, **(changes | {"size": size})))
 
 
-def _print_alignment(prediction: Prediction) -> None:
-    """The heat map of what was written, if its pipeline has one."""
+def _heat_map(prediction: Prediction) -> HeatMap:
+    """Of what was written.
+
+    Raises:
+        ConfigError: If the pipeline has none.
+    """
     from korseq.generation import Generated
 
     if not isinstance(prediction, Generated):
-        raise ConfigError("--alignment: is for pipelines that write texts (Seq2Seq)")
-    alignment = prediction.alignment
-    print("no alignment: this decoder does not attend" if alignment is None else alignment.text(), file=sys.stderr)
+        raise ConfigError("--alignment and --heat-map are for pipelines that write texts (Seq2Seq)")
+    if prediction.alignment is None:
+        raise ConfigError("--alignment and --heat-map: the decoder of this pipeline does not attend to its source")
+    return prediction.alignment.heat_map()
 
 
 def _print_scores(scores: Scores, as_json: bool) -> None:

@@ -1,0 +1,125 @@
+"""A heat map: a table of weights with a word at every row and column, in characters, as HTML, or as a picture."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korseq.errors import ConfigError
+
+# From nothing to all.
+_SHADES = " ·░▒▓█"
+_PICTURES = (".png", ".svg", ".pdf")
+# Fonts with Hangul that systems come with; others are looked for if none of these is there.
+_FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic")
+_PAGE = """<!DOCTYPE html>
+<html><head><meta charset="utf-8"><title>{title}</title>
+<style>table {{ border-collapse: collapse }} td {{ width: 2em; height: 1.6em; border: 1px solid #eee }}
+th {{ font: 14px sans-serif; padding: 2px 6px; text-align: right }} tr:first-child th {{ text-align: center }}</style></head>
+<body>
+{table}
+</body></html>
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class HeatMap:
+    """Weights from 0 to 1.
+
+    Attributes:
+        weights: (R, C).
+        rows, columns: A word for each of the R rows and C columns.
+    """
+
+    weights: NDArray[np.float32]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    def text(self) -> str:
+        """In characters, two of them a cell; the columns are named below."""
+        levels = np.minimum((self.weights * len(_SHADES)).astype(int), len(_SHADES) - 1)
+        cells = [
+            "".join(_SHADES[level] * 2 for level in row) + "  " + word
+            for row, word in zip(levels.tolist(), self.rows, strict=True)
+        ]
+        return "\n".join([*cells, "columns:", *(f"{2 * i:>4} {word}" for i, word in enumerate(self.columns))])
+
+    def html(self) -> str:
+        """As an HTML table."""
+        head = "".join(f"<th>{escape(word)}</th>" for word in self.columns)
+        body = "".join(
+            f"<tr><th>{escape(word)}</th>"
+            + "".join(f'<td style="background:rgba(200,30,30,{w:.2f})" title="{w:.2f}"></td>' for w in row)
+            + "</tr>"
+            for row, word in zip(self.weights.tolist(), self.rows, strict=True)
+        )
+        return f"<table><tr><th></th>{head}</tr>{body}</table>"
+
+    def save(self, file: str | Path) -> None:
+        """Write it as a page (.html), a picture (.png, .svg, .pdf; drawn by matplotlib), or characters (.txt).
+
+        Raises:
+            ConfigError: For another kind of file; or if a picture is wanted, but matplotlib or a font with Hangul is missing.
+        """
+        path = Path(file)
+        kind = path.suffix.lower()
+        if kind == ".txt":
+            path.write_text(self.text() + "\n", encoding="utf-8")
+        elif kind == ".html":
+            path.write_text(_PAGE.format(title=escape(" ".join(self.rows)), table=self.html()), encoding="utf-8")
+        elif kind in _PICTURES:
+            self._draw().savefig(path, dpi=150)
+        else:
+            known = ", ".join((*_PICTURES, ".html", ".txt"))
+            raise ConfigError(f"{path}: the name of a heat map's file ends in one of {known}")
+
+    def _draw(self) -> Any:
+        try:
+            from matplotlib import rc_context
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise ConfigError("matplotlib is not installed; pip install 'korseq[plots]'") from None
+        with rc_context({"font.family": _hangul_font(), "svg.fonttype": "path"}):
+            size = 1.5 + 0.45 * len(self.columns), 1.2 + 0.3 * len(self.rows)
+            figure = Figure(figsize=size, layout="constrained")
+            axes = figure.subplots()
+            axes.imshow(self.weights, cmap="Reds", vmin=0, vmax=1, aspect="auto")
+            axes.set_xticks(range(len(self.columns)), self.columns, rotation=45, ha="left", rotation_mode="anchor")
+            axes.set_yticks(range(len(self.rows)), self.rows)
+            axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
+            figure.draw_without_rendering()  # labels take their font when they are first laid out
+        return figure
+
+
+def _hangul_font() -> str:
+    """The name of an installed font that has Hangul."""
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    found = _first_with_hangul()
+    if found is None:
+        for path in set(findSystemFonts()) - {font.fname for font in fontManager.ttflist}:
+            # Installed after matplotlib made its list, which it keeps.
+            with suppress(OSError, RuntimeError):  # a damaged file
+                fontManager.addfont(path)
+        found = _first_with_hangul()
+    if found is None:
+        raise ConfigError(
+            "no font with Hangul is installed, which a picture needs: apt install fonts-nanum, for example"
+        )
+    return found
+
+
+def _first_with_hangul() -> str | None:
+    """Of the fonts that matplotlib knows; not of those with which it marks missing characters."""
+    from matplotlib.font_manager import fontManager
+    from matplotlib.ft2font import FT2Font
+
+    places = {font.name: font.fname for font in fontManager.ttflist if "Last Resort" not in font.name}
+    usual = [name for name in _FONTS if name in places]
+    return next((n for n in (*usual, *places) if FT2Font(places[n]).get_char_index(ord("가"))), None)
