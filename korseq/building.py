@@ -53,6 +53,8 @@ def build_model(
     own_stages = [_stage(s, vocabularies[unit_feature(s.feature)], pretrained) for s in config.head.stages]
     if config.target_embedding is not None:
         own_stages = [_target_stage(config, config.target_embedding, vocabularies[TARGET], stages, pretrained)]
+    if config.told_stage is not None:
+        own_stages = [stages[config.embeddings.index(config.told_stage)]]
     embeddings = Embeddings(stages, [stage.feature for stage in config.embeddings])
     try:
         encoder = Stack(config.encoders, embeddings.output_size)

@@ -42,14 +42,14 @@ def training_card(
     """
     data = "\n".join(f"- {role}: {name}, {count:,} examples" for role, (name, count) in sources.items())
     notes = "".join(f"- {note}\n" for note in _notes(config))
-    rows = [(name, value) for name, value in scores.values.items() if isinstance(value, float | int)]
+    rows = [(name, value) for name, value in scores.values.items() if isinstance(value, float | int | str)]
     table = "\n".join(["| score | dev |", "|---|---|", *(f"| {name} | {_number(value)} |" for name, value in rows)])
     more = f" and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""
     made = " · ".join(f"{name} {number}" for name, number in versions().items())
     ended = "interrupted before its end" if outcome.interrupted else "complete"
     return f"""# A korseq pipeline
 
-Labels: {", ".join(labels[:_SHOWN]) or "none (numbers)"}{more}
+Labels: {", ".join(labels[:_SHOWN]) or "none"}{more}
 
 ## Data
 {data}
@@ -71,7 +71,7 @@ Measured on the data named dev, with the weights of step {outcome.best_step:,} o
 
 
 def _number(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _notes(config: Config) -> list[str]:

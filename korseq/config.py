@@ -14,9 +14,10 @@ from korseq.data.encoded import SequenceOptions
 from korseq.data.readers import DataSettings
 from korseq.errors import ConfigError, did_you_mean
 from korseq.heads.base import Head
+from korseq.heads.language_model import SIGHT, LanguageModel
 from korseq.heads.seq2seq import Seq2Seq
 from korseq.nn.embeddings import Embedding, EmbeddingStage
-from korseq.nn.encoders.base import Encoder
+from korseq.nn.encoders.base import Encoder, Sight, sight_of
 from korseq.registry import Plug, Section, create, settings, settings_of
 from korseq.text.features import FEATURES
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
@@ -64,6 +65,14 @@ class Config:
         if not isinstance(self.head, Seq2Seq):
             return None
         return self.head.embedding or next((s for s in self.embeddings if isinstance(s, Embedding)), None)
+
+    @property
+    def told_stage(self) -> Embedding | None:
+        """The stage whose vocabulary a language model tells; None if there is none."""
+        if not isinstance(self.head, LanguageModel):
+            return None
+        feature = self.head.feature
+        return next((s for s in self.embeddings if isinstance(s, Embedding) and s.feature == feature), None)
 
 
 def build_config(table: dict[str, Any], source: str | None = None) -> Config:
@@ -178,19 +187,22 @@ def _contradictions(config: Config) -> list[str]:
                 f"sequence.max_length: is {config.sequence.max_length}, but {type(encoder).__name__} knows {longest} positions; "
                 "raise max_positions or lower max_length"
             )
-    return mistakes + _target_contradictions(config) + config.head.contradictions()
+    mistakes += _target_contradictions(config) + _language_model_contradictions(config)
+    return mistakes + config.head.contradictions()
 
 
 def _target_contradictions(config: Config) -> list[str]:
     """What is wrong with the side that is written."""
     tied = [stage for stage in config.embeddings if isinstance(stage, Embedding) and stage.tie]
     if not isinstance(config.head, Seq2Seq):
-        mistakes = ["embedding.tie: only sequence-to-sequence pipelines have something to tie it to"] if tied else []
+        mistakes = (
+            ["embedding.tie: is for sequence-to-sequence pipelines; a LanguageModel has tie of its own"] if tied else []
+        )
         if config.target_tokenizer is not None:
             mistakes.append("target_tokenizer: only a sequence-to-sequence head (Seq2Seq) writes texts")
         return mistakes
     mistakes = []
-    if not config.writer.has_text:
+    if config.writer.text_feature != "form":
         key = "tokenizer" if config.target_tokenizer is None else "target_tokenizer"
         mistakes.append(
             f"{key}: no text can be made of the tokens of {type(config.writer).__name__}; use Subwords or MorphemeSubwords"
@@ -198,6 +210,42 @@ def _target_contradictions(config: Config) -> list[str]:
     if config.target_embedding is None:
         mistakes.append("head.embedding: is needed where no stage of the pipeline is an Embedding")
     return mistakes
+
+
+def _language_model_contradictions(config: Config) -> list[str]:
+    """What keeps a language model from telling tokens, or shows it what it is to tell."""
+    head = config.head
+    if not isinstance(head, LanguageModel):
+        return []
+    mistakes = []
+    if config.told_stage is None:
+        mistakes.append(f"head.feature: no stage of the type Embedding reads the feature '{head.feature}'")
+    if not config.sequence.add_bos_eos:
+        mistakes.append("sequence.add_bos_eos: must be true, for a language model begins with <bos> and tells <eos>")
+    sight = sight_of(config.encoders)
+    if sight not in (SIGHT[head.direction], "itself"):
+        mistakes.append(
+            f"encoder: its states see {_SEEN[sight]}, but the direction '{head.direction}' needs states that see "
+            f"{_SEEN[SIGHT[head.direction]]}; {_REMEDIES[head.direction]}"
+        )
+    for i, stage in enumerate(config.embeddings):
+        if stage.feature in ("eojeol", "eojeol_ngrams"):
+            place = f"embedding.{i}" if len(config.embeddings) > 1 else "embedding"
+            mistakes.append(f"{place}.feature: '{stage.feature}' shows letters of the tokens that are to be told")
+    return mistakes
+
+
+_SEEN: dict[Sight, str] = {
+    "before": "what stands before them",
+    "after": "what stands after them",
+    "apart": "each side with one half",
+    "all": "the whole text",
+}
+_REMEDIES = {
+    "forward": "use a recurrent encoder of one direction, or Transformer with causal = true",
+    "backward": "use a recurrent encoder with reverse = true",
+    "both": "use one recurrent encoder of one layer with bidirectional = true",
+}
 
 
 def _stage_contradictions(path: str, stages: Sequence[EmbeddingStage], tokenizer: Tokenizer) -> list[str]:

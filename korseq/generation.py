@@ -67,7 +67,7 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """The answer of a sequence-to-sequence pipeline for one text.
+    """The answer of a sequence-to-sequence pipeline for one text, or how a language model goes on with it.
 
     Attributes:
         output: The text that was written.
@@ -82,6 +82,13 @@ class Generated:
     log_prob: float = field(repr=False)
     alternatives: tuple[Alternative, ...] = ()
     alignment: SoftAlignment | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, outputs: Sequence[tuple[str, Hypothesis]], alignment: SoftAlignment | None = None) -> Generated:
+        """Of texts and the hypotheses that they were made of, the best first."""
+        (output, best), *others = outputs
+        alternatives = tuple(Alternative(text, score_of(hypothesis)) for text, hypothesis in others)
+        return cls(output, score_of(best), best.log_prob, alternatives, alignment)
 
     def __str__(self) -> str:
         return self.output
@@ -102,14 +109,12 @@ def generated(
         writer: Makes text of tokens.
         options: By which the text was cut.
     """
-    best, *others = written.hypotheses
-    tokens = _tokens(best, vocabulary)
-    output = writer.decode(tokens)
+    tokens = [_tokens(hypothesis, vocabulary) for hypothesis in written.hypotheses]
+    outputs = [writer.decode(of_one) for of_one in tokens]
     alignment = None
     if written.attention is not None:
-        alignment = _aligned(written.attention, analysis, output, tokens, writer, options)
-    alternatives = tuple(Alternative(writer.decode(_tokens(h, vocabulary)), score_of(h)) for h in others)
-    return Generated(output, score_of(best), best.log_prob, alternatives, alignment)
+        alignment = _aligned(written.attention, analysis, outputs[0], tokens[0], writer, options)
+    return Generated.of(list(zip(outputs, written.hypotheses, strict=True)), alignment)
 
 
 def _tokens(hypothesis: Hypothesis, vocabulary: Vocabulary) -> list[str]:

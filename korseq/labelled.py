@@ -21,6 +21,7 @@ from korseq.data.readers import DataSettings, Source, name_of, read, skipped_row
 from korseq.data.splits import stratified_split
 from korseq.data.tagged import in_units
 from korseq.errors import DataError
+from korseq.heads.language_model import LanguageModel
 from korseq.heads.seq2seq import Seq2Seq
 from korseq.heads.tagger import Tagger
 from korseq.labels import LabelSet
@@ -40,13 +41,15 @@ _T = TypeVar("_T")
 
 def read_rows(source: Source, config: Config, split: str) -> Dataset:
     """The rows of a labelled source; says how many were left out, if `on_error` allows it."""
-    writes = isinstance(config.head, Seq2Seq)
-    rows = read(source, config.data, split, kind="pairs" if writes else "spans" if config.head.unit else "label")
+    kind = config.head.reads
+    rows = read(source, config.data, split, labelled=kind != "text", kind=kind)
+    if kind == "text":
+        rows = rows.add_column("label", [""] * len(rows))
     skipped = skipped_rows(rows)
     if skipped:
         were = "row was" if skipped == 1 else "rows were"
         warnings.warn(f"{name_of(rows)}: {skipped:,} {were} left out (data.on_error = skip)", stacklevel=3)
-    if not writes:
+    if kind != "pairs":
         return rows
     _of_each(rows, config.head.canonical)
     return _worth_learning(rows, config.data) if split == "train" else rows
@@ -152,6 +155,9 @@ def with_targets(
         found = encode_targets(config, vocabularies[TARGET], target_analyses(config, rows, progress))
         data = replace(encoded.data, targets=found.ids["form"], target_offsets=found.offsets)
         return replace(encoded, data=replace(data, truncated=data.truncated + found.truncated))
+    if isinstance(head, LanguageModel):  # every text is its own target
+        ids = encoded.data.ids[head.feature]
+        return replace(encoded, data=replace(encoded.data, targets=ids, target_offsets=encoded.data.offsets))
     if isinstance(head, Tagger):
         return _with_tags(encoded, head, _of_each(rows, partial(head.target, labels=labels)), labels, name_of(rows))
     targets = _of_each(rows, partial(head.target, labels=labels))

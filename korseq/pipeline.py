@@ -16,10 +16,12 @@ import torch
 from korseq.building import build_model, fixed_vocabularies, restore_vectors
 from korseq.card import training_card
 from korseq.config import Config, build_config, read_config
+from korseq.continuation import continued
 from korseq.data.encoded import EncodedData, SequenceOptions
 from korseq.data.readers import DataSettings, Source, name_of
 from korseq.errors import CheckpointError, ConfigError, KorseqError
 from korseq.export import CTranslate2Runtime
+from korseq.generation import Generated
 from korseq.heads.base import Head, Prediction
 from korseq.heads.seq2seq import Seq2Seq, Seq2SeqModule
 from korseq.identity import identity_of
@@ -343,7 +345,10 @@ class Pipeline:
         """
         fitted = self._require_fitted()
         if not isinstance(self.config.head, Seq2Seq):
-            raise ConfigError(f"{type(self.config.head).__name__} searches for nothing; only Seq2Seq does")
+            raise ConfigError(
+                f"{type(self.config.head).__name__} searches for nothing when it predicts; only Seq2Seq does (a language model "
+                "goes on with texts: Pipeline.generate)"
+            )
         config = replace(self.config, head=replace(self.config.head, search=search))
         pipeline = Pipeline.from_config(config, self.device)
         model = fitted.model
@@ -351,6 +356,31 @@ class Pipeline:
             model = SequenceModel(model.embeddings, model.encoder, model.head.with_search(search)).eval()
         pipeline._fitted = replace(fitted, model=model)
         return pipeline
+
+    @overload
+    def generate(self, prompts: str, length: int = 50, search: Search | None = None) -> Generated: ...  # type: ignore[overload-overlap]
+    @overload
+    def generate(self, prompts: Iterable[str], length: int = 50, search: Search | None = None) -> list[Generated]: ...
+    def generate(
+        self, prompts: str | Iterable[str], length: int = 50, search: Search | None = None
+    ) -> Generated | list[Generated]:
+        """Go on with a text, or with each of several; only for forward language models.
+
+        Args:
+            prompts: How the texts begin; "" for whole ones.
+            length: At most so many tokens are written.
+            search: How; None for what the head's settings say.
+
+        Returns:
+            The texts with what was written; scores are about that alone.
+
+        Raises:
+            ConfigError: If the pipeline is no such model, or no text can be made of its tokens.
+        """
+        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        fitted = self._require_fitted()
+        answers = continued(self.config, self.model, fitted.vocabularies, texts, length, search, self.device)
+        return answers[0] if isinstance(prompts, str) else answers
 
     def _answers(self, data: EncodedData, precision: Precision, progress: bool = False) -> Sequence[Prediction]:
         """What the network says, wherever it runs."""

@@ -15,6 +15,7 @@ from korseq.data.tagged import encode_units
 from korseq.errors import ConfigError
 from korseq.generation import generated
 from korseq.heads.base import Prediction
+from korseq.heads.language_model import LanguageModel, Likelihood
 from korseq.heads.seq2seq import Seq2Seq, Written
 from korseq.heads.tagger import Tagger, Tags
 from korseq.tagging import entities, merged, words
@@ -186,6 +187,9 @@ def finished(
             generated(*of_text, config.writer, vocabularies[TARGET], config.sequence)
             for of_text in zip(written, encoded.analyses, strict=True)
         ]
+    if isinstance(head, LanguageModel):
+        likelihoods = [answer for answer in answers if isinstance(answer, Likelihood)]
+        return [replace(answer, unit=config.tokenizer.token_name) for answer in likelihoods]
     if not isinstance(head, Tagger) or data is None:
         return answers
     tags = merged([a for a in answers if isinstance(a, Tags)], data, len(encoded.analyses))

@@ -34,6 +34,7 @@ from korseq.files import PIPELINE_FILE, write_files
 from korseq.labels import LabelSet
 from korseq.registry import settings_of
 from korseq.text.vocabulary import Vocabulary
+from korseq.training.checkpoint import separate
 
 FORMAT = 1
 _VOCABULARY, _LABELS, _MODEL, _CARD = "vocabulary.json", "labels.json", "model.safetensors", "card.md"
@@ -67,7 +68,7 @@ def write_pipeline(folder: Path, saved: Saved) -> None:
     Raises:
         CheckpointError: If it cannot be written (a full disk, no permission); what stood there is untouched.
     """
-    write_with(folder, saved, {_MODEL: save_tensors(_separate(saved.weights))})
+    write_with(folder, saved, {_MODEL: save_tensors(separate(saved.weights))})
 
 
 def write_with(
@@ -109,17 +110,6 @@ def write_with(
         raise CheckpointError(
             f"{folder}: the pipeline could not be saved ({error}); what stood there before is untouched"
         ) from error
-
-
-def _separate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights on the CPU; those that have two names, as tied tables have, once for each."""
-    found: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in weights.items():
-        tensor = tensor.detach().cpu().contiguous()
-        found[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
-        seen.add(tensor.data_ptr())
-    return found
 
 
 def write_run(folder: Path, config: Config) -> None:

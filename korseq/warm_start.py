@@ -45,7 +45,7 @@ def warm_start(
                 continue
         if fresh[name].shape == old.shape:
             fresh[name] = old
-        elif name.endswith("table.weight"):
+        elif name.endswith("table.weight") or name.removeprefix(prefix) in model.head.rows_of_vocabulary:
             fresh[name] = torch.cat([old.to(fresh[name].device), fresh[name][len(old) :]])  # the rows of new tokens
     model.load_state_dict(fresh)
 

@@ -101,7 +101,7 @@ def tiny_model(
     encoder = Stack(encoders or (GRU(6),), embeddings.output_size)
     head = head or Classifier(dropout=dropout)
     # One that writes texts reads what it has written.
-    own = [Embedding(8).build(VOCABULARY)] if head.reports_loss else []
+    own = [Embedding(8).build(VOCABULARY)] if head.reports_loss else [stages[0]] if head.reads == "text" else []
     return SequenceModel(embeddings, encoder, head.build(encoder.output_size, LABELS, own))
 
 

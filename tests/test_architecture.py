@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"generation", "model", "tagging", "mapping"},
     {"training"},
     {"config"},
-    {"card", "identity", "prepare"},
+    {"card", "continuation", "identity", "prepare"},
     {"building", "labelled", "saving"},
     {"warm_start", "export"},
     {"pipeline"},

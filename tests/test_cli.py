@@ -1,7 +1,10 @@
-"""The command line, as a user meets it: real processes, real files."""
+"""The command line, as a user meets it. What needs a process of its own (signals, terminals, workers) gets one; everything else
+runs in this one, which has loaded torch and Kiwi already."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import pty
@@ -10,22 +13,50 @@ import subprocess
 import sys
 import time
 import tomllib
+import warnings
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from conftest import EXAMPLES, small_pipeline
 
 from korseq import Pipeline
+from korseq.cli import main
 from korseq.config import to_toml
 
 KORSEQ = [sys.executable, "-c", "from korseq.cli import main; main()"]
 TINY = ["--set", "training.epochs=2", "--set", "training.precision=fp32"]
 
 
-def korseq(*arguments: object, stdin: bytes = b"", code: int = 0) -> subprocess.CompletedProcess[bytes]:
-    result = subprocess.run([*KORSEQ, *map(str, arguments)], input=stdin, capture_output=True, timeout=240)
+def program(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[bytes]:
+    """The program in a process of its own."""
+    result = subprocess.run([*KORSEQ, *map(str, arguments)], capture_output=True, timeout=240)
     assert result.returncode == code, result.stderr.decode()
     return result
+
+
+def korseq(*arguments: object, stdin: bytes = b"", code: int = 0) -> subprocess.CompletedProcess[bytes]:
+    """The same in this process."""
+    read, out, err = (io.TextIOWrapper(io.BytesIO(given), encoding="utf-8") for given in (stdin, b"", b""))
+    status = 0
+    with (
+        mock.patch.object(sys, "argv", ["korseq", *map(str, arguments)]),
+        mock.patch.object(sys, "stdin", read),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        warnings.catch_warnings(),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            if isinstance(end.code, str):  # which Python prints
+                print(end.code, file=sys.stderr)
+            status = 1 if isinstance(end.code, str) else end.code or 0
+        out.flush()
+        err.flush()
+    found = [stream.buffer.getvalue() for stream in (out, err)]  # type: ignore[attr-defined]
+    assert status == code, found[1].decode()
+    return subprocess.CompletedProcess(["korseq", *arguments], status, *found)
 
 
 @pytest.fixture(scope="session")
@@ -48,12 +79,15 @@ def examples_file(folder: Path, name: str = "examples.tsv") -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "process", "index-terms", "demo", "doctor"])
+WITH_EXAMPLES = ["train", "evaluate", "predict", "generate", "export", "process", "index-terms"]
+
+
+@pytest.mark.parametrize("command", [*WITH_EXAMPLES, "demo", "doctor"])
 def test_every_command_has_help(command: str) -> None:
     assert "Usage" in korseq(command, "--help").stdout.decode()
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "process", "index-terms"])
+@pytest.mark.parametrize("command", WITH_EXAMPLES)
 def test_help_shows_examples(command: str) -> None:
     text = korseq(command, "--help").stdout.decode()
     assert "Example" in text
@@ -66,6 +100,12 @@ def test_predict_answers_arguments_as_json_lines(run: Path) -> None:
     assert [a["text"] for a in answers] == ["정말 재미있다", "너무 지루하다"]
     assert [a["label"] for a in answers] == ["긍정", "부정"]
     assert set(answers[0]["scores"]) == {"긍정", "부정"}
+
+
+def test_a_mistake_is_the_same_in_a_process_of_its_own() -> None:
+    """As `korseq` runs it here: messages, exit status, and nothing else."""
+    ours, theirs = korseq("predict", "nowhere", "좋다", code=1), program("predict", "nowhere", "좋다", code=1)
+    assert (ours.stdout, ours.stderr) == (theirs.stdout, theirs.stderr)
 
 
 def test_predict_answers_every_line_of_stdin_in_order(run: Path) -> None:
@@ -281,15 +321,15 @@ def test_demo_learns_and_shows_predictions() -> None:
 def test_process_predicts_a_corpus_and_its_exit_status_tells_of_rows_set_aside(run: Path, tmp_path: Path) -> None:
     source = examples_file(tmp_path)
     out = tmp_path / "labels.jsonl"
-    first = korseq("process", run, source, "--keep", "gold=label", "--out", out)
+    first = program("process", run, source, "--keep", "gold=label", "--out", out)
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [row["label"] for row in rows] == [row["gold"] for row in rows] == [label for _, label in EXAMPLES]
     assert b"8 rows from 8 in" in first.stderr
-    assert b"nothing was left to do" in korseq("process", run, source, "--keep", "gold=label", "--out", out).stderr
-    assert b"belongs to another job: options keep was" in korseq("process", run, source, out, code=1).stderr
+    assert b"nothing was left to do" in program("process", run, source, "--keep", "gold=label", "--out", out).stderr
+    assert b"belongs to another job: options keep was" in program("process", run, source, out, code=1).stderr
     with source.open("ab") as file:
         file.write("\xff\t긍정\n".encode("latin-1", "replace") + b"\xff\n")
-    again = korseq("process", run, source, "--keep", "gold=label", "--overwrite", "--workers", 1, out, code=3)
+    again = program("process", run, source, "--keep", "gold=label", "--overwrite", "--workers", 1, out, code=3)
     assert b"rows were set aside, see" in again.stderr
     assert f"{out}.rejected.jsonl" in again.stderr.decode()
 
@@ -297,7 +337,7 @@ def test_process_predicts_a_corpus_and_its_exit_status_tells_of_rows_set_aside(r
 def test_process_tokenize_splits_sentences_and_takes_user_words(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("뚝딱뚝이가 왔다. 반갑다!\n", encoding="utf-8")
     (tmp_path / "words.txt").write_text("뚝딱뚝이\tNNP\n", encoding="utf-8")
-    korseq("process", "tokenize", tmp_path / "a.txt", tmp_path / "out.jsonl", "--unit", "sentence", "--user-dictionary",
+    program("process", "tokenize", tmp_path / "a.txt", tmp_path / "out.jsonl", "--unit", "sentence", "--user-dictionary",
            tmp_path / "words.txt", "--workers", 1)  # fmt: skip
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["sentence"] for row in rows] == ["뚝딱뚝이가 왔다.", "반갑다!"]
@@ -306,7 +346,7 @@ def test_process_tokenize_splits_sentences_and_takes_user_words(tmp_path: Path) 
 
 def test_index_terms_of_a_corpus(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("김태웅이 제주도로 떠났다\n", encoding="utf-8")
-    korseq("index-terms", tmp_path / "a.txt", "--out", tmp_path / "terms.jsonl", "--workers", 1)
+    program("index-terms", tmp_path / "a.txt", "--out", tmp_path / "terms.jsonl", "--workers", 1)
     (row,) = map(json.loads, (tmp_path / "terms.jsonl").read_text(encoding="utf-8").splitlines())
     assert row["terms"][-2:] == ["제주도", "떠나다"]
 

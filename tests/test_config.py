@@ -25,7 +25,7 @@ from korseq.nn import (
 )
 from korseq.text import KiwiTokenizer, SyllableTokenizer, UserWord, WhitespaceTokenizer
 
-PIPELINES = sorted((Path(__file__).parents[1] / "pipelines").glob("*.toml"))
+PIPELINES = sorted((Path(__file__).parents[1] / "pipelines").rglob("*.toml"))
 
 MINIMAL = """
 [embedding]

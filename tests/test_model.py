@@ -10,7 +10,7 @@ from helpers import LABELS, logits_of, synthetic_data, tiny_model
 from korseq import model as model_room
 from korseq.data.batches import collate
 from korseq.data.encoded import EncodedData
-from korseq.heads import Classification, Classifier, Regressor
+from korseq.heads import Classification, Classifier, LanguageModel, Regressor
 from korseq.model import SequenceModel, autocast, compact, default_device, predict
 from korseq.nn import GRU, LSTM, SelfAttention, Transformer
 from korseq.registry import components
@@ -91,7 +91,7 @@ def test_nothing_is_predicted_of_nothing() -> None:
 
 @pytest.mark.parametrize("name", components("head"))
 def test_every_head_predicts_one_answer_a_text(name: str) -> None:
-    head = components("head")[name]()
+    head = LanguageModel(feature="form") if name == "LanguageModel" else components("head")[name]()
     data = synthetic_data([2, 1, 3], units=head.unit is not None)
     assert len(predict(tiny_model(head=head), data, CPU)) == 3
 

@@ -188,6 +188,65 @@ def predict(
 
 
 @commands.command(
+    epilog="""**Examples**
+
+- `korseq generate runs/lm "오늘 날씨가"`
+
+- `korseq generate runs/lm --temperature 0.7 --top-p 0.8 --count 5 --seed 1 "이 영화는"` (five, the most probable first)
+
+- `korseq generate runs/lm --beam 5 "이 영화는"` (the most probable that is found)
+"""
+)
+def generate(
+    run: Run,
+    prompts: Annotated[list[str], typer.Argument(help="How texts begin.", show_default=False)],
+    length: Annotated[int, typer.Option(min=1, help="At most so many tokens are written.")] = 50,
+    count: Annotated[int, typer.Option(min=1, help="Texts for each beginning.")] = 1,
+    temperature: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Draw; below 1 what is likely is likelier, above 1 less so.", show_default=False),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=1,
+            help="Draw from the fewest tokens that have this probability together.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the drawing.", show_default=False)] = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="Search for what is most probable instead.", show_default=False)
+    ] = None,
+) -> None:
+    """Go on with texts, with a trained language model: JSON lines on stdout. Without options as its settings say."""
+    from korseq import Pipeline
+    from korseq.data.formats import without_surrogates
+    from korseq.heads import LanguageModel
+    from korseq.nn.search import Beam as BeamSearch
+    from korseq.nn.search import Sampling, Search
+
+    drawing: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed}
+    given = {name: value for name, value in drawing.items() if value is not None}
+    if beam is not None and given:
+        raise ConfigError(
+            f"--beam and --{next(iter(given)).replace('_', '-')} exclude each other: one searches, the other draws"
+        )
+    pipeline = Pipeline.load(run)
+    head = pipeline.config.head
+    search: Search = head.search if isinstance(head, LanguageModel) else Sampling()
+    if beam is not None or (isinstance(search, BeamSearch) and not given):
+        base = search if isinstance(search, BeamSearch) else BeamSearch()
+        search = replace(base, size=max(beam or base.size, count), alternatives=count - 1)
+    else:
+        search = replace(search if isinstance(search, Sampling) else Sampling(top_p=0.9), samples=count, **given)
+    texts = list(map(without_surrogates, prompts))
+    for text, answer in zip(texts, pipeline.generate(texts, length, search), strict=True):
+        print(json.dumps({"text": text} | answer.as_dict(), ensure_ascii=False))
+
+
+@commands.command(
     epilog="""**Example**: `korseq export runs/ko-en --format ctranslate2 --quantize int8 --out exports/ko-en`; an export is
 used like a trained pipeline: `korseq predict exports/ko-en "내일은 비가 올 거예요."`"""
 )
@@ -294,4 +353,4 @@ def _shown(value: Any) -> str:
         return "–"
     if isinstance(value, list):
         return " – ".join(map(_shown, value))
-    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

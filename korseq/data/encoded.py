@@ -192,6 +192,10 @@ class EncodedData:
             if name == TARGETS:
                 changed = replace(changed, targets=ids, target_offsets=offsets)
             else:
+                if (
+                    self.targets is not None and self.targets is self.ids[name]
+                ):  # a language model's texts are their own
+                    changed = replace(changed, targets=ids, target_offsets=offsets)
                 changed = replace(changed, ids={name: ids}, offsets=offsets)
         return changed
 

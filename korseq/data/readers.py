@@ -16,7 +16,7 @@ from pydantic import Field
 from korseq.data.annotations import ANNOTATED, SPAN_NAMES, AnnotationOptions, as_spans
 from korseq.data.columns import LABEL_NAMES, TEXT_NAMES, find_column
 from korseq.data.files import File, is_file
-from korseq.data.formats import FORMATS, Row, columns_of, without_surrogates
+from korseq.data.formats import FORMATS, Row, columns_of, plain_lines, without_surrogates
 from korseq.data.hub import HUB_NAME, dataset_rows, from_hub, split_of
 from korseq.data.pairs import SOURCE_NAMES, TARGET_NAMES, PairFilter, open_pairs
 from korseq.errors import DataError
@@ -25,7 +25,7 @@ from korseq.registry import Section, settings
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Kind: TypeAlias = Literal["label", "spans", "pairs"]
+Kind: TypeAlias = Literal["label", "spans", "pairs", "text"]
 Source: TypeAlias = "str | Path | Dataset | Iterable[Any]"
 
 
@@ -74,7 +74,7 @@ def read(
         labelled: Whether a label is needed.
         kind: What is learnt of a text. "spans": entities, or the words with their tags; files are then annotated texts (see
             `korseq.data.annotations`), and in-memory rows have a list of spans (start, end, label) for a label. "pairs": another
-            text; see `korseq.data.pairs`.
+            text; see `korseq.data.pairs`. "text": nothing else; a `.txt` file then has a text a line, and empty lines are none.
 
     Returns:
         A dataset with the columns `text` (string), `label` (as found, or a list of `start`, `end`, `label`; absent if not
@@ -89,6 +89,9 @@ def read(
     if spans and isinstance(source, str | Path) and _is_annotated(source):
         name, columns, rows = _annotated(source, options)
         options = replace(options, text=None, label=None)  # which its reader has found, and calls by their usual names
+    elif kind == "text" and isinstance(source, str | Path) and is_file(source) and File(source).suffix == ".txt":
+        name, columns, rows = _plain(source, options)
+        options = replace(options, text=None)
     else:
         name, columns, rows = paired or _open(source, options, split)
     first = next(rows, None)
@@ -105,6 +108,9 @@ def read(
             problems.append(row._replace(problem=problem))
             continue
         content = _as_text(row.cells[text])
+        if kind == "text" and not content.strip():
+            problems.append(row._replace(problem="the text is empty"))
+            continue
         if label is not None:
             try:
                 found = _spans(content, row.cells[label]) if spans else _storable(row.cells[label])
@@ -119,6 +125,13 @@ def read(
     if not kept["text"]:
         raise DataError(f"not one row can be used: {_describe(problems)}", name, problems[0].number)
     return _dataset(kept, name, len(problems), spans)
+
+
+def _plain(source: str | Path, options: DataSettings) -> tuple[str, list[str], Iterator[Row]]:
+    """A text a line; empty lines are none."""
+    file = File(source, options.encoding)
+    columns, rows = plain_lines(file)
+    return file.name, columns, (row for row in rows if row.cells["text"].strip())
 
 
 def name_of(dataset: Dataset) -> str:

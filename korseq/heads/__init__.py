@@ -2,17 +2,20 @@
 
 from korseq.heads.base import Head, HeadModule, Prediction
 from korseq.heads.classifier import Classification, Classifier, MultiLabelClassification
+from korseq.heads.language_model import LanguageModel, Likelihood
 from korseq.heads.regressor import Regression, Regressor
 from korseq.heads.seq2seq import Seq2Seq, Written
 from korseq.heads.tagger import Tagger, Tags
 
-COMPONENTS = (Classifier, Regressor, Tagger, Seq2Seq)
+COMPONENTS = (Classifier, Regressor, Tagger, Seq2Seq, LanguageModel)
 
 __all__ = [
     "Classification",
     "Classifier",
     "Head",
     "HeadModule",
+    "LanguageModel",
+    "Likelihood",
     "MultiLabelClassification",
     "Prediction",
     "Regression",

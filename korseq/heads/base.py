@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from korseq.nn.encoders.base import Encoded
 from korseq.nn.sequences import Batch
 from korseq.shapes import Shape
 from korseq.spans import LabeledSpan, UnitKind
+
+Reads: TypeAlias = Literal["label", "spans", "pairs", "text"]
 
 
 class Prediction(Protocol):
@@ -32,6 +34,9 @@ class HeadModule(nn.Module, ABC):
         """Which dimensions of a parameter count labels (or parts of them), and what their rows are called; None for no such
         parameter. Fine-tuning with other labels keeps what belongs to the names that stay."""
         return None
+
+    rows_of_vocabulary: ClassVar[frozenset[str]] = frozenset()
+    """Its parameters with a row for each token of a vocabulary, which may grow."""
 
     @property
     def cost(self) -> int:
@@ -96,6 +101,11 @@ class Head(ABC):
         Raises:
             ValueError: If the value is not one this head knows; says why.
         """
+
+    @property
+    def reads(self) -> Reads:
+        """What it learns from; see `korseq.data.readers.read`."""
+        return "spans" if self.unit else "label"
 
     @property
     def reports_loss(self) -> bool:

@@ -75,6 +75,8 @@ class Classifier(Head):
     Args:
         pooling: How states become one vector; several are concatenated.
         multi_label: Every label is decided on its own. In files, labels of one text stand in one cell, separated by `|`.
+        binary: Tell two labels apart by one logit, whose sigmoid is the probability of the second of them, instead of by one
+            logit each. Their order is that of the alphabet.
         hidden_size: Width of a layer between pooling and labels; None for no such layer.
         dropout: On the pooled vector, and on the hidden layer.
         label_smoothing: Probability mass given evenly to all labels in training (Szegedy et al. 2016); not for multi-label.
@@ -82,6 +84,7 @@ class Classifier(Head):
 
     pooling: Annotated[Pooling | tuple[Pooling, ...], Plug("pooling", many=True)] = (AttentionPooling(),)
     multi_label: bool = False
+    binary: bool = False
     hidden_size: int | None = Field(default=None, ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -99,6 +102,11 @@ class Classifier(Head):
         if not self.multi_label and len(found) < 2:
             raise ValueError(
                 f"a classifier needs at least two labels, the data has {sorted(found) or 'none'}; check the label column"
+            )
+        if self.binary and len(found) != 2:
+            raise ValueError(
+                f"a binary classifier tells two labels apart, the data has {len(found)}, such as {sorted(found)[:3]}; leave "
+                "out head.binary"
             )
         if len(found) > 1000:
             raise ValueError(
@@ -118,8 +126,10 @@ class Classifier(Head):
         return ClassifierModule(self, input_size, labels)
 
     def contradictions(self) -> list[str]:
-        both = self.multi_label and self.label_smoothing > 0
-        return ["head.label_smoothing: has no meaning with multi_label; leave it out"] if both else []
+        senseless = {"label_smoothing": self.label_smoothing > 0, "binary": self.binary} if self.multi_label else {}
+        return [
+            f"head.{name}: has no meaning with multi_label; leave it out" for name, given in senseless.items() if given
+        ]
 
     def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
         scores: dict[str, Shape] = dict.fromkeys(labels.labels, float)
@@ -160,6 +170,7 @@ class ClassifierModule(LogitsHead):
     def __init__(self, settings: Classifier, input_size: int, labels: LabelSet) -> None:
         super().__init__()
         self.labels, self.multi_label, self.label_smoothing = labels, settings.multi_label, settings.label_smoothing
+        self.binary = settings.binary
         poolings = settings.pooling if isinstance(settings.pooling, tuple) else (settings.pooling,)
         self.pooling = Poolings(poolings, input_size)
         size = self.pooling.output_size
@@ -169,14 +180,19 @@ class ClassifierModule(LogitsHead):
             else nn.Sequential(nn.Linear(size, settings.hidden_size), nn.ReLU(), Dropout(settings.dropout))
         )
         self.dropout = Dropout(settings.dropout)
-        self.output = nn.Linear(settings.hidden_size or size, len(labels))
+        self.output = nn.Linear(settings.hidden_size or size, 1 if self.binary else len(labels))
 
     def named_rows(self, parameter: str, labels: LabelSet) -> tuple[tuple[int, ...], Sequence[str]] | None:
-        return ((0,), labels.labels) if parameter in ("output.weight", "output.bias") else None
+        if parameter not in ("output.weight", "output.bias"):
+            return None
+        # One logit is about both labels, and so of use only if both are the same.
+        return (0,), (" or ".join(labels.labels),) if self.binary else labels.labels
 
     def forward(self, encoded: Encoded, batch: Batch) -> Tensor:
         logits: Tensor = self.output(self.hidden(self.dropout(self.pooling(encoded, batch.mask))))
-        return logits.float()  # (B, K)
+        logits = logits.float()
+        # The softmax of (0, z) is (1 - sigmoid(z), sigmoid(z)).
+        return F.pad(logits, (1, 0)) if self.binary else logits  # (B, K)
 
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         """Cross-entropy. logits (B, K); targets (B,) indices, or (B, K) zeros and ones with `multi_label`."""

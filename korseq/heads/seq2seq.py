@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from numpy.typing import NDArray
@@ -71,6 +71,10 @@ class Seq2Seq(Head):
         return "translation"
 
     @property
+    def reads(self) -> Literal["pairs"]:
+        return "pairs"
+
+    @property
     def reports_loss(self) -> bool:
         return True
 
@@ -104,6 +108,8 @@ class Seq2Seq(Head):
 
 class Seq2SeqModule(HeadModule):
     """Embedding → decoder → scores of all symbols. If the embedding is tied, its table scores them too (Press & Wolf 2017)."""
+
+    rows_of_vocabulary = frozenset({"weight", "bias"})
 
     def __init__(self, settings: Seq2Seq, input_size: int, embedding: LookupEmbedding) -> None:
         super().__init__()
@@ -195,5 +201,4 @@ class Seq2SeqModule(HeadModule):
         ids = symbols.unsqueeze(1)
         decoded, after = self.decoder.step(self.embedding(ids, None, ids != PAD), state, self.search.wants_attention)
         scores = F.linear(self.project(decoded.states.squeeze(1)), self._table, self.bias)
-        log_probs = torch.log_softmax(scores.float(), dim=1)
-        return Scored(log_probs, None if decoded.attention is None else decoded.attention.squeeze(1), after)
+        return Scored(scores, None if decoded.attention is None else decoded.attention.squeeze(1), after)

@@ -16,8 +16,17 @@ from korseq.nn.embeddings import (
     SyllableCNN,
     TagEmbedding,
 )
-from korseq.nn.encoders import GRU, LSTM, RNN, Encoded, Encoder, EncoderModule, SelfAttention, Stack, Transformer
-from korseq.nn.pooling import AttentionPooling, LastPooling, MaxPooling, MeanPooling, Pooling, PoolingModule, Poolings
+from korseq.nn.encoders import GRU, LSTM, RNN, Dense, Encoded, Encoder, EncoderModule, SelfAttention, Stack, Transformer
+from korseq.nn.pooling import (
+    AttentionPooling,
+    FeedForwardAttentionPooling,
+    LastPooling,
+    MaxPooling,
+    MeanPooling,
+    Pooling,
+    PoolingModule,
+    Poolings,
+)
 from korseq.nn.sequences import Batch
 
 __all__ = [
@@ -27,6 +36,7 @@ __all__ = [
     "RNN",
     "AttentionPooling",
     "Batch",
+    "Dense",
     "Embedding",
     "EmbeddingModule",
     "EmbeddingStage",
@@ -34,6 +44,7 @@ __all__ = [
     "Encoded",
     "Encoder",
     "EncoderModule",
+    "FeedForwardAttentionPooling",
     "KiwiVectors",
     "LastPooling",
     "MaxPooling",

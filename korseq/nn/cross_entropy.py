@@ -7,6 +7,7 @@ the processor's cache, and the gradient is made at once.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -31,6 +32,37 @@ def linear_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor, targets: 
     """
     loss: Tensor = _LinearCrossEntropy.apply(states, weight, bias, targets, smoothing)  # type: ignore[no-untyped-call]
     return loss
+
+
+def sampled_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, samples: int) -> Tensor:
+    """An estimate of `linear_cross_entropy` against tokens drawn for the whole batch (Jean et al. 2015, section 3).
+
+    Token k is drawn with a probability in proportion to log((k + 2) / (k + 1)), which is about its frequency if the vocabulary is
+    sorted by that (Zipf); its score is lowered by the logarithm of the probability that it is among the tokens drawn.
+
+    Args:
+        states: (n, D).
+        weight: (V, D).
+        bias: (V,).
+        targets: (n,) indices.
+        samples: Drawings, with replacement.
+
+    Returns:
+        (), float32.
+    """
+    vocabulary, device = len(weight), states.device
+    drawn = torch.exp(torch.rand(samples, device=device) * math.log(vocabulary + 1)) - 1
+    noise = drawn.long().clamp(max=vocabulary - 1).unique()  # type: ignore[no-untyped-call] # (m,)
+
+    def corrected(scores: Tensor, tokens: Tensor) -> Tensor:
+        share = torch.log1p(1 / (tokens + 1.0)) / math.log(vocabulary + 1)
+        return scores.float() + bias[tokens] - torch.log(-torch.expm1(samples * torch.log1p(-share)))
+
+    own = weight[targets].to(states.dtype)
+    right = corrected((states * own).sum(dim=1), targets)  # (n,)
+    others = corrected(states @ weight[noise].to(states.dtype).t(), noise)  # (n, m)
+    others = others.masked_fill(targets.unsqueeze(1) == noise, float("-inf"))  # which is counted already
+    return (torch.logsumexp(torch.cat([right.unsqueeze(1), others], dim=1), dim=1) - right).sum()
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

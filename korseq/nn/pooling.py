@@ -69,6 +69,14 @@ class AttentionPooling(Pooling):
         return _Attention(input_size, self.size or input_size)
 
 
+@component
+class FeedForwardAttentionPooling(Pooling):
+    """Attention that scores a state by one number of it (Raffel & Ellis 2016): a_t = softmax(tanh(w · h_t + b))."""
+
+    def build(self, input_size: int) -> PoolingModule:
+        return _FeedForwardAttention(input_size)
+
+
 class _Last(PoolingModule):
     def __init__(self, input_size: int) -> None:
         super().__init__()
@@ -111,6 +119,17 @@ class _Attention(PoolingModule):
         return context.squeeze(1)
 
 
+class _FeedForwardAttention(PoolingModule):
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = input_size
+        self.score = nn.Linear(input_size, 1)
+
+    def forward(self, encoded: Encoded, mask: Tensor) -> Tensor:
+        weights = masked_softmax(torch.tanh(self.score(encoded.states).float()).squeeze(2), mask)  # (B, T)
+        return torch.bmm(weights.to(encoded.states.dtype).unsqueeze(1), encoded.states).squeeze(1)  # (B, H)
+
+
 class Poolings(PoolingModule):
     """Several poolings side by side."""
 
@@ -124,4 +143,4 @@ class Poolings(PoolingModule):
         return pooled[0] if len(pooled) == 1 else torch.cat(pooled, dim=1)
 
 
-COMPONENTS = (LastPooling, MeanPooling, MaxPooling, AttentionPooling)
+COMPONENTS = (LastPooling, MeanPooling, MaxPooling, AttentionPooling, FeedForwardAttentionPooling)

@@ -1,5 +1,5 @@
 """Search: which target a decoder writes. It knows of the decoder only that a step takes symbols and a state and gives
-probabilities and the next state.
+scores of all symbols and the next state.
 
 N sources are searched at once, with K hypotheses each. A source whose search is over leaves the batch.
 """
@@ -21,17 +21,20 @@ from korseq.registry import component
 # The vocabulary's specials; korseq.text.vocabulary fixes them, a test compares.
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 
+# Scores of which the maximum is found first, when the best of many are looked for.
+_BLOCK = 64
+
 
 class Scored(NamedTuple):
     """What a step tells.
 
     Attributes:
-        log_probs: (N · K, V), in float32.
+        scores: (N · K, V), whose softmax has the probabilities.
         attention: (N · K, T); None if the decoder does not attend, or nobody asked.
         state: After the step.
     """
 
-    log_probs: Tensor
+    scores: Tensor
     attention: Tensor | None
     state: DecoderState
 
@@ -131,22 +134,26 @@ class Beam(Search):
         pool = _Pool.empty(len(limits), width, places, device)
         coverage: Tensor | None = None
         for place in range(1, places + 1):
-            log_probs, attention, state = step(written[:, :, -1].flatten(), state)
-            sources, vocabulary = len(left), log_probs.size(1)
+            next_scores, attention, state = step(written[:, :, -1].flatten(), state)
+            sources = len(left)
             if attention is not None and self.coverage_penalty:
                 seen = attention.view(sources, width, -1)
                 coverage = seen if coverage is None else coverage + seen
-            log_probs[:, [PAD, UNK, BOS]] = float("-inf")
+            next_scores = next_scores.float()
+            normalizers = next_scores.logsumexp(dim=1, keepdim=True)
+            next_scores[:, [PAD, UNK, BOS]] = float("-inf")
             if self.no_repeat:
-                _forbid_repeats(log_probs, written.flatten(0, 1), self.no_repeat)
+                _forbid_repeats(next_scores, written.flatten(0, 1), self.no_repeat)
+            # Among the 2K best continuations of a source are at most 2K of each hypothesis.
+            of_each, symbols_of_each = _best_of_rows(next_scores, 2 * width)  # (N · K, C)
             last = (limits[left] == place).repeat_interleave(width)
             if last.any():
-                ends = log_probs[:, EOS].clone()
-                log_probs.masked_fill_(last.unsqueeze(1), float("-inf"))
-                log_probs[:, EOS] = ends
-            totals = scores.unsqueeze(2) + log_probs.view(sources, width, vocabulary)  # (N, K, V)
-            best, index = totals.flatten(1).topk(min(2 * width, width * vocabulary), dim=1)  # (N, 2K)
-            parents, symbols = index // vocabulary, index % vocabulary
+                of_each = of_each.masked_fill(last.unsqueeze(1), float("-inf"))
+                of_each[last, 0], symbols_of_each[last, 0] = next_scores[last, EOS], EOS
+            count = of_each.size(1)
+            totals = scores.unsqueeze(2) + (of_each - normalizers).view(sources, width, count)  # (N, K, C)
+            best, index = totals.flatten(1).topk(min(2 * width, width * count), dim=1)  # (N, 2K)
+            parents, symbols = index // count, symbols_of_each.view(sources, -1).gather(1, index)
             ended = (symbols == EOS) & (best > float("-inf"))
             of_best = ended & (torch.arange(best.size(1), device=device) < width)
             ranks = best / place**self.length_penalty
@@ -185,7 +192,7 @@ class Sampling(Search):
         temperature: Log probabilities are divided by it; below 1 likely symbols become likelier.
         top_k: Draw from so many most probable symbols only; 0 for all.
         top_p: Draw from the fewest symbols that have this probability together (Holtzman et al. 2020).
-        seed: Of the drawing.
+        seed: Of the drawing, for every source anew.
         max_ratio, max_extra: See `Beam`.
     """
 
@@ -203,7 +210,8 @@ class Sampling(Search):
 
     def run(self, step: Step, start: DecoderState, limits: Tensor) -> list[list[Hypothesis]]:
         device, rows = limits.device, len(limits) * self.samples
-        random = torch.Generator(device).manual_seed(self.seed)
+        # Each source has its own, so that what is written for it does not depend on those beside it.
+        random = [torch.Generator(device).manual_seed(self.seed) for _ in limits]
         state = start.select(None, torch.arange(len(limits), device=device).repeat_interleave(self.samples))
         allowed = limits.repeat_interleave(self.samples)
         symbols = torch.full((rows,), BOS, device=device)
@@ -211,9 +219,13 @@ class Sampling(Search):
         totals = torch.zeros(rows, device=device)
         going = torch.ones(rows, dtype=torch.bool, device=device)
         for place in range(written.size(1)):
-            log_probs, _, state = step(symbols, state)
+            next_scores, _, state = step(symbols, state)
+            log_probs = torch.log_softmax(next_scores.float(), dim=1)
             log_probs[:, [PAD, UNK, BOS]] = float("-inf")
-            drawn = torch.multinomial(self._drawn_from(log_probs), 1, generator=random).squeeze(1)
+            of_sources = torch.split(self._drawn_from(log_probs), self.samples)  # (K, V) each
+            drawn = torch.cat(
+                [torch.multinomial(p, 1, generator=own) for p, own in zip(of_sources, random, strict=True)]
+            ).squeeze(1)
             symbols = torch.where(allowed == place + 1, EOS, drawn)
             totals += torch.where(going, log_probs.gather(1, symbols.unsqueeze(1)).squeeze(1), 0)
             going &= symbols != EOS
@@ -294,6 +306,26 @@ def _rows(values: Tensor, index: Tensor) -> Tensor:
     return values.gather(1, index.unsqueeze(2).expand(-1, -1, values.size(2)))
 
 
+def _best_of_rows(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The best `count` of each row (or all, if it has fewer), the best first, and where they stand.
+
+    They stand in the `count` blocks with the greatest maxima, which are found much sooner than the best of thousands.
+    """
+    rows, size = scores.shape
+    blocks = size // _BLOCK
+    if blocks <= count:
+        few = scores.topk(min(count, size), dim=1)
+        return few.values, few.indices
+    whole = blocks * _BLOCK
+    blocked = scores[:, :whole].view(rows, blocks, _BLOCK)
+    chosen = blocked.amax(dim=2).topk(count, dim=1).indices  # (R, count)
+    among = blocked.gather(1, chosen.unsqueeze(2).expand(-1, -1, _BLOCK)).flatten(1)
+    places = (chosen.unsqueeze(2) * _BLOCK + torch.arange(_BLOCK, device=scores.device)).flatten(1)
+    rest = torch.arange(whole, size, device=scores.device).expand(rows, -1)
+    best, index = torch.cat([among, scores[:, whole:]], dim=1).topk(count, dim=1)
+    return best, torch.cat([places, rest], dim=1).gather(1, index)
+
+
 def _padded(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """The best of fewer scores than a beam is wide; the rest is impossible."""
     best, chosen = scores.sort(dim=1, descending=True)
@@ -302,11 +334,11 @@ def _padded(scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
     return pad(best, (0, missing), value=float("-inf")), pad(chosen, (0, missing))
 
 
-def _forbid_repeats(log_probs: Tensor, written: Tensor, length: int) -> None:
+def _forbid_repeats(scores: Tensor, written: Tensor, length: int) -> None:
     """Make impossible what would end a sequence of `length` symbols that has occurred before.
 
     Args:
-        log_probs: (R, V), changed in place.
+        scores: (R, V), changed in place.
         written: (R, places).
     """
     if written.size(1) < length:
@@ -314,7 +346,7 @@ def _forbid_repeats(log_probs: Tensor, written: Tensor, length: int) -> None:
     windows = written.unfold(1, length, 1)  # (R, W, length)
     tail = written[:, written.size(1) - length + 1 :]  # the last length - 1
     rows, places = (windows[:, :, :-1] == tail.unsqueeze(1)).all(dim=2).nonzero(as_tuple=True)
-    log_probs[rows, windows[rows, places, -1]] = float("-inf")
+    scores[rows, windows[rows, places, -1]] = float("-inf")
 
 
 COMPONENTS: Sequence[type[Search]] = (Beam, Sampling)

@@ -49,7 +49,8 @@ _WAYS, _LONGEST_SAMPLED = 16, 40
 class SubwordTokenizer(Tokenizer):
     """What the two have in common."""
 
-    has_text: ClassVar[bool] = True
+    token_name: ClassVar[str] = "piece"
+    text_feature: ClassVar[str | None] = "form"
 
     vocab_size: int = Field(default=8000, ge=300)
     kind: Literal["bpe", "unigram"] = "bpe"

@@ -33,8 +33,10 @@ class Tokenizer(ABC):
 
     has_tags: ClassVar[bool] = False
     """Whether its tokens have part-of-speech tags."""
-    has_text: ClassVar[bool] = False
-    """Whether `decode` makes text of its tokens."""
+    token_name: ClassVar[str] = "token"
+    """What one of its tokens is."""
+    text_feature: ClassVar[str | None] = None
+    """Of what feature of its tokens `decode` makes text; None if it cannot."""
 
     @abstractmethod
     def stream(self, texts: Iterable[str], max_characters: int | None = None) -> Iterator[Analysis]:
@@ -78,7 +80,7 @@ class Tokenizer(ABC):
         return None
 
     def decode(self, tokens: Sequence[str]) -> str:
-        """The text that tokens make; of those of a text, this text, cleaned. Only if it `has_text`."""
+        """The text that tokens make, given as symbols of the `text_feature`; of subwords of a text, this text, cleaned."""
         raise NotImplementedError
 
     def fingerprint(self) -> str:
@@ -163,6 +165,8 @@ class KiwiTokenizer(Tokenizer):
     """
 
     has_tags: ClassVar[bool] = True
+    token_name: ClassVar[str] = "morpheme"
+    text_feature: ClassVar[str | None] = "morpheme"
 
     model_type: Literal["cong", "cong-global"] | None = None
     typos: Typos | None = None
@@ -229,6 +233,12 @@ class KiwiTokenizer(Tokenizer):
             cleaned, offsets = waiting.popleft()
             yield cleaned, [(0, tokens), *((offset, next(analysed)) for offset in offsets[1:])]
 
+    def decode(self, tokens: Sequence[str]) -> str:
+        """The text that morphemes make, contracted and spaced as Kiwi thinks right, which is not always as it was."""
+        pairs = [(form, tag) for form, _, tag in (token.rpartition("/") for token in tokens)]
+        text: str = kiwi(self._options()).join(pairs) if pairs else ""
+        return text
+
     def fingerprint(self) -> str:
         from kiwipiepy import __version__ as code
         from kiwipiepy_model import __version__ as model
@@ -276,7 +286,8 @@ class _PatternTokenizer(Tokenizer):
 class WhitespaceTokenizer(_PatternTokenizer):
     """Eojeols: what stands between white space. Decoded, they stand between single spaces."""
 
-    has_text: ClassVar[bool] = True
+    token_name: ClassVar[str] = "eojeol"
+    text_feature: ClassVar[str | None] = "form"
 
     def pattern(self) -> re.Pattern[str]:
         return re.compile(r"\S+")
@@ -288,6 +299,8 @@ class WhitespaceTokenizer(_PatternTokenizer):
 @component
 class SyllableTokenizer(_PatternTokenizer):
     """Single characters, which in Korean are syllables; white space separates and is dropped."""
+
+    token_name: ClassVar[str] = "syllable"
 
     def pattern(self) -> re.Pattern[str]:
         return re.compile(r"\S")

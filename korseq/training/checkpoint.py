@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -37,13 +38,24 @@ def write_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:
         tensors["random/cuda"] = torch.cuda.get_rng_state()
     counters = {name: getattr(state, name) for name in _COUNTERS}
     metadata = {"format": str(_FORMAT), "identity": identity, "counters": json.dumps(counters)}
-    content = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, metadata)
+    content = save(separate(tensors), metadata)
     try:
         write_files(folder, {FILE: content})
     except OSError as error:
         raise CheckpointError(
             f"{folder / FILE}: cannot be written ({error}); make room or access, then go on with --resume"
         ) from error
+
+
+def separate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights on the CPU; those that have two names, as tied tables have, once for each."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in weights.items():
+        tensor = tensor.detach().cpu().contiguous()
+        found[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return found
 
 
 def read_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:

@@ -5,6 +5,7 @@ Scores lie in [0, 1] except errors of regression, which are in the units of the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from korseq.generation import Generated
 from korseq.heads.classifier import Classification, MultiLabelClassification
+from korseq.heads.language_model import Likelihood
 from korseq.heads.regressor import Regression
 from korseq.training.scores import Scores, f1
 from korseq.training.span_metrics import entities, tags
@@ -106,6 +108,23 @@ def _ranks(values: Any) -> Any:
     return (last - (counts + 1) / 2)[inverse]
 
 
+def language_model(gold: Sequence[str], predictions: Sequence[Likelihood]) -> Scores:
+    """Perplexity per token, and what a token is. Tokens that the vocabulary does not list are told as one; `unknown` is their
+    share."""
+    answers = [p for _, p in zip(gold, predictions, strict=True)]
+    tokens = sum(p.tokens for p in answers)
+    loss = -sum(p.log_prob for p in answers) / tokens
+    values = {
+        "perplexity": math.exp(loss),
+        "unit": answers[0].unit,
+        "loss": loss,
+        "unknown": sum(p.unknown for p in answers) / tokens,
+        "tokens": tokens,
+        "count": len(answers),
+    }
+    return Scores(values, "perplexity", higher_is_better=False)
+
+
 METRICS: dict[str, Callable[[Sequence[Any], Sequence[Any]], Scores]] = {
     "classification": classification,
     "multi_label": multi_label,
@@ -113,4 +132,5 @@ METRICS: dict[str, Callable[[Sequence[Any], Sequence[Any]], Scores]] = {
     "entities": entities,
     "tags": tags,
     "translation": translation,
+    "language_model": language_model,
 }

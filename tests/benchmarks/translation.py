@@ -90,9 +90,8 @@ def measure(
     direction: str, architecture: str, variant: str, changes: Sequence[str], arguments: argparse.Namespace
 ) -> None:
     """Train a pipeline and print its scores on all test sets."""
-    reverse = direction == "en-ko"
-    train = [pair for file in arguments.train for pair in pairs(file, reverse)]
-    dev = [pair for file in arguments.dev for pair in pairs(file, reverse)]
+    train = [pair for file in arguments.train for pair in pairs(file)]  # which translate-en-ko.toml turns round
+    dev = [pair for file in arguments.dev for pair in pairs(file)]
     settings = [
         *_ARCHITECTURES[architecture],
         f"training.epochs={arguments.epochs}",
@@ -108,7 +107,7 @@ def measure(
     searched = pipeline.with_search(Beam(size=5))
     for file in arguments.test:
         began = time.perf_counter()
-        scores = searched.evaluate(pairs(file, reverse))
+        scores = searched.evaluate(pairs(file))
         row(
             what="translation",
             direction=direction,
@@ -131,9 +130,9 @@ def measure(
         )
 
 
-def pairs(file: str, reverse: bool) -> list[tuple[str, str]]:
-    """The pairs of a file, from source to target; empty ones left out."""
-    rows = read(file, DataSettings(reverse=reverse, on_error="skip"), kind="pairs")
+def pairs(file: str) -> list[tuple[str, str]]:
+    """The pairs of a file, Korean and English; empty ones left out."""
+    rows = read(file, DataSettings(on_error="skip"), kind="pairs")
     return list(zip(rows["text"], rows["label"], strict=True))
 
 

@@ -31,8 +31,9 @@ def main() -> None:
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    examples = pairs(arguments.test, arguments.reverse)
-    sources, targets = [source for source, _ in examples], [target for _, target in examples]
+    sources, targets = zip(*pairs(arguments.test), strict=True)
+    if arguments.reverse:
+        sources, targets = targets, sources
     own = Pipeline.load(arguments.run, device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         pipelines = {"korseq": own}

@@ -249,3 +249,37 @@ def test_predictions_are_frozen_plain_and_comparable(multi_label: bool) -> None:
 def test_repr_of_a_prediction_is_short() -> None:
     assert repr(Classification("긍정", 0.75, (0.25, 0.75), LABELS)) == "Classification(label='긍정', score=0.75)"
     assert repr(MultiLabelClassification(("긍정",), (0.25,), LABELS)) == "MultiLabelClassification(labels=('긍정',))"
+
+
+# Two labels, one logit -------------------------------------------------------------------------------------------------
+
+
+def binary() -> ClassifierModule:
+    torch.manual_seed(0)
+    return Classifier(binary=True).build(SIZE, LabelSet(["부정", "긍정"])).eval()
+
+
+def test_one_logit_is_the_log_odds_of_the_second_label() -> None:
+    head, (encoded, batch) = binary(), encoded_batch()
+    assert head.output.out_features == 1
+    logits = head(encoded, batch)
+    z = head.output(head.pooling(encoded, batch.mask)).squeeze(1)  # (B,)
+    for answer, odds in zip(head.predictions(logits, batch), z.tolist(), strict=True):
+        assert answer.scores["긍정"] == pytest.approx(1 / (1 + math.exp(-odds)), abs=1e-6)
+        assert answer.label == ("긍정" if odds > 0 else "부정")
+    targets = torch.tensor([0, 1, 1, 0])
+    expected = F.binary_cross_entropy_with_logits(z, targets.float(), reduction="sum")
+    torch.testing.assert_close(head.loss(logits, targets)[0], expected)
+
+
+def test_one_logit_is_for_two_labels() -> None:
+    with pytest.raises(ValueError, match=r"tells two labels apart, the data has 3, such as .*; leave out head.binary"):
+        Classifier(binary=True).learn_labels(["가", "나", "다"])
+    assert Classifier(binary=True, multi_label=True).contradictions() == [
+        "head.binary: has no meaning with multi_label; leave it out"
+    ]
+
+
+def test_one_logit_goes_on_only_with_the_same_two_labels() -> None:
+    rows = binary().named_rows("output.weight", LabelSet(["부정", "긍정"]))
+    assert rows == ((0,), ("부정 or 긍정",))

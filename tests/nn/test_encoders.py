@@ -11,7 +11,7 @@ import torch
 from helpers import Padded, padded_batch
 from torch import Tensor, nn
 
-from korseq.nn import GRU, LSTM, RNN, Encoded, Encoder, EncoderModule, SelfAttention, Stack, Transformer
+from korseq.nn import GRU, LSTM, RNN, Dense, Encoded, Encoder, EncoderModule, SelfAttention, Stack, Transformer
 from korseq.nn.encoders.attention import sinusoids
 from korseq.nn.masks import last_of
 from korseq.registry import components
@@ -37,7 +37,14 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "RNN": _RECURRENT,
     "LSTM": _RECURRENT,
     "GRU": _RECURRENT,
-    "SelfAttention": [{}, {"heads": 3, "head_size": 5, "dropout": 0.3}],
+    "SelfAttention": [
+        {},
+        {"heads": 3, "head_size": 5, "dropout": 0.3},
+        {"norm": "after"},
+        {"join": "concat"},
+        {"join": "concat", "norm": "after", "head_size": 3},
+    ],
+    "Dense": [{}, {"hidden_size": 5, "activation": "none", "norm": True}, {"activation": "tanh", "dropout": 0.3}],
     "Transformer": [
         {},
         {"positions": "learned", "max_positions": 16},
@@ -390,3 +397,28 @@ def test_encoders_without_a_direction_end_with_the_last_token(padded: Padded) ->
     for encoder in (SelfAttention(), Transformer()):
         encoded: Encoded = build((encoder,))(padded.vectors, padded.mask)
         assert torch.equal(encoded.final, last_of(encoded.states, padded.mask))
+
+
+@pytest.mark.parametrize("norm", ["before", "after"])
+@pytest.mark.parametrize("join", ["add", "concat"])
+def test_self_attention_joins_what_it_finds_to_its_input(join: Any, norm: Any, padded: Padded) -> None:
+    (module,) = build((SelfAttention(2, join=join, norm=norm),)).layers
+    x, mask = padded.vectors, padded.mask
+    nn.init.normal_(module.norm.weight)
+    found = module.attention(module.norm(x) if norm == "before" else x, mask)
+    expected = {
+        ("add", "before"): x + found,
+        ("add", "after"): module.norm(x + found),
+        ("concat", "before"): torch.cat([x, found], dim=2),
+        ("concat", "after"): torch.cat([x, module.norm(found)], dim=2),
+    }[join, norm]
+    torch.testing.assert_close(module(x, mask).states, expected)
+
+
+def test_dense_is_its_formula_for_every_token(padded: Padded) -> None:
+    (module,) = build((Dense(5, activation="tanh", norm=True),)).layers
+    states = module(padded.vectors, padded.mask).states
+    x = padded.vectors[1, 0]
+    y = torch.tanh(module.linear.weight @ x + module.linear.bias)
+    expected = (y - y.mean()) / torch.sqrt(y.var(correction=0) + module.norm.eps)
+    torch.testing.assert_close(states[1, 0], expected, rtol=0, atol=1e-5)

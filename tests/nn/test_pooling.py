@@ -28,12 +28,19 @@ def attended(module: Any, states: Tensor) -> Tensor:
     return sum(a * state for a, state in zip(torch.softmax(scores, 0), states, strict=True))
 
 
+def attended_by_one_number(module: Any, states: Tensor) -> Tensor:
+    """Σ a_t h_t of one sequence (T, H), a_t = softmax(tanh(w · h_t + b))."""
+    scores = torch.stack([torch.tanh(module.score.weight[0] @ state + module.score.bias[0]) for state in states])
+    return sum(a * state for a, state in zip(torch.softmax(scores, 0), states, strict=True))
+
+
 # What each listed pooling makes of the states (T, H) of one sequence.
 REFERENCES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "LastPooling": lambda module, states: states[-1],
     "MeanPooling": lambda module, states: sum(states) / len(states),
     "MaxPooling": lambda module, states: torch.stack([max(column) for column in states.T]),
     "AttentionPooling": attended,
+    "FeedForwardAttentionPooling": attended_by_one_number,
 }
 every_pooling = pytest.mark.parametrize("name", components("pooling"))
 

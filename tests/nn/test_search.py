@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from korseq.nn.decoders import DecoderState
-from korseq.nn.search import BOS, COMPONENTS, EOS, PAD, UNK, Beam, Hypothesis, Sampling, Scored
+from korseq.nn.search import BOS, COMPONENTS, EOS, PAD, UNK, Beam, Hypothesis, Sampling, Scored, _best_of_rows
 from korseq.text import vocabulary
 
 V, LONGEST, N = 7, 4, 3
@@ -158,6 +158,15 @@ def test_sampling_draws_by_probability() -> None:
     assert run(Sampling(samples=5, seed=1), table) == run(Sampling(samples=5, seed=1), table)
 
 
+def test_what_is_drawn_for_a_source_does_not_depend_on_those_beside_it() -> None:
+    table, search = Table(), Sampling(samples=3, seed=1)
+    together = run(search, table)
+    for source in range(N):
+        state = DecoderState({"source": torch.tensor([source])}, {"before": torch.tensor([BOS])})
+        alone = search.run(table.step, state, torch.tensor([LONGEST]))
+        assert [h.ids for h in alone[0]] == [h.ids for h in together[source]]
+
+
 @pytest.mark.parametrize("narrow", [Sampling(top_k=1), Sampling(top_p=1e-6), Sampling(temperature=1e-3)])
 def test_narrow_sampling_is_greedy(narrow: Any) -> None:
     table = Table(5)
@@ -167,3 +176,15 @@ def test_narrow_sampling_is_greedy(narrow: Any) -> None:
 def test_limits_follow_the_source() -> None:
     assert Beam(max_ratio=1.5, max_extra=3).limits(torch.tensor([1, 10])).tolist() == [4, 18]
     assert set(COMPONENTS) == {Beam, Sampling}
+
+
+@pytest.mark.parametrize("size", [3, 64, 200, 1000, 1024])
+@pytest.mark.parametrize("count", [1, 4, 10])
+def test_the_best_of_rows_are_those_of_topk(size: int, count: int) -> None:
+    scores = torch.randn(5, size)
+    scores[0] = -torch.arange(size).float()  # the best in one block
+    scores[1, :-1] = float("-inf")  # one that is possible, in what is left after the blocks
+    best, places = _best_of_rows(scores.clone(), count)
+    expected = scores.topk(min(count, size), dim=1)
+    assert torch.equal(best, expected.values)
+    assert torch.equal(scores.gather(1, places), best)

@@ -17,7 +17,7 @@ from sklearn import metrics as sklearn_metrics
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from korseq.generation import Generated
-from korseq.heads import Classification, MultiLabelClassification, Regression
+from korseq.heads import Classification, Likelihood, MultiLabelClassification, Regression
 from korseq.labels import LabelSet
 from korseq.registry import components
 from korseq.spans import LabeledSpan
@@ -170,6 +170,7 @@ EXAMPLES: dict[str, tuple[list[Any], list[Any]]] = {
             Words("새로", (Word("새", "가", 0, 1, 0.9, (), True),)),
         ],
     ),
+    "language_model": (["", ""], [Likelihood(-6.0, 3, 0, "morpheme"), Likelihood(-4.0, 2, 1, "morpheme")]),
     "translation": (
         ["나는 학교에 갔다.", "비가 온다."],
         [Generated("나는 학교에 갔다.", 0.9, -0.5), Generated("눈이 온다.", 0.5, -2.0)],
@@ -229,3 +230,10 @@ def test_translation_scores_are_those_of_sacrebleu() -> None:
     assert scores["exact_match"] == 0.5
     assert "tok:13a" in scores["signatures"]["bleu"]
     assert "nc:6" in scores["signatures"]["chrf"]
+
+
+def test_perplexity_is_of_all_tokens_together() -> None:
+    scores = METRICS["language_model"](*EXAMPLES["language_model"])
+    assert scores["perplexity"] == pytest.approx(math.exp(10 / 5))
+    assert (scores["unit"], scores["tokens"], scores["unknown"]) == ("morpheme", 5, 0.2)
+    assert not scores.higher_is_better

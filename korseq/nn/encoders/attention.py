@@ -11,29 +11,33 @@ from torch import Tensor, nn
 
 from korseq.nn.attention import MultiHeadAttention
 from korseq.nn.dropout import Dropout
-from korseq.nn.encoders.base import Encoded, Encoder, EncoderModule
+from korseq.nn.encoders.base import Encoded, Encoder, EncoderModule, Sight
 from korseq.nn.masks import last_of
 from korseq.registry import component
 
 
 @component
 class SelfAttention(Encoder):
-    """One layer of multi-head self-attention, added to its input (pre-norm). As wide as its input.
+    """One layer of multi-head self-attention, added to its input or beside it.
 
     Knows no order by itself: stack it on a recurrent encoder, or use `Transformer`.
 
     Args:
         heads: Number of heads.
         head_size: Width of a head's queries, keys and values; None for input width / heads.
-        dropout: On what is added to the input.
+        join: "add" what it finds to its input, which is as wide; or "concat" the two, which makes states twice as wide.
+        norm: Normalise what it reads ("before"), or what comes of it ("after"): the sum, or with "concat" what it finds.
+        dropout: On what it finds.
     """
 
     heads: int = Field(default=4, ge=1)
     head_size: int | None = Field(default=None, ge=1)
+    join: Literal["add", "concat"] = "add"
+    norm: Literal["before", "after"] = "before"
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self, input_size: int) -> SelfAttentionEncoder:
-        return SelfAttentionEncoder(input_size, self.heads, self.head_size, self.dropout)
+        return SelfAttentionEncoder(input_size, self)
 
 
 @component
@@ -65,22 +69,32 @@ class Transformer(Encoder):
     def build(self, input_size: int) -> TransformerEncoder:
         return TransformerEncoder(input_size, self)
 
+    @property
+    def sees(self) -> Sight:
+        return "before" if self.causal else "all"
+
     def longest(self) -> int | None:
         return self.max_positions if self.positions == "learned" else None
 
 
 class SelfAttentionEncoder(EncoderModule):
-    """x + attention(norm(x))."""
+    """x + attention(norm(x)), norm(x + attention(x)), or the same with the two beside each other."""
 
-    def __init__(self, size: int, heads: int, head_size: int | None, dropout: float) -> None:
+    def __init__(self, size: int, settings: SelfAttention) -> None:
         super().__init__()
-        self.output_size = size
+        self.adds, self.norm_first = settings.join == "add", settings.norm == "before"
+        self.output_size = size if self.adds else 2 * size
         self.norm = nn.LayerNorm(size)
-        self.attention = MultiHeadAttention(size, heads, head_size)
-        self.dropout = Dropout(dropout)
+        self.attention = MultiHeadAttention(size, settings.heads, settings.head_size)
+        self.dropout = Dropout(settings.dropout)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> Encoded:
-        states = inputs + self.dropout(self.attention(self.norm(inputs), mask))
+        found = self.dropout(self.attention(self.norm(inputs) if self.norm_first else inputs, mask))
+        if self.adds:
+            found = inputs + found
+        if not self.norm_first:
+            found = self.norm(found)
+        states = found if self.adds else torch.cat([inputs, found], dim=2)
         return Encoded(states, last_of(states, mask))
 
 

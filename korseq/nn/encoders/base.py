@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
@@ -31,15 +31,32 @@ class EncoderModule(nn.Module, ABC):
         """inputs (B, T, D), mask (B, T)."""
 
 
+Sight: TypeAlias = Literal["itself", "before", "after", "apart", "all"]
+
+
 class Encoder(ABC):
     """Settings of an encoder. Its input size is known only when the pipeline is built."""
 
     @abstractmethod
     def build(self, input_size: int) -> EncoderModule: ...
 
+    @property
+    def sees(self) -> Sight:
+        """Which tokens a state depends on besides its own: none ("itself"), those "before" it, those "after" it, "all"; or
+        "apart", the first half of the state on those before it and the second on those after it."""
+        return "all"
+
     def longest(self) -> int | None:
         """The longest sequence it can read; None for any."""
         return None
+
+
+def sight_of(encoders: Sequence[Encoder]) -> Sight:
+    """What the states of encoders one after the other see."""
+    found = {encoder.sees for encoder in encoders} - {"itself"} or {"itself"}
+    if len(encoders) > 1 and "apart" in found:  # the second encoder reads both halves
+        return "all"
+    return found.pop() if len(found) == 1 else "all"
 
 
 class Stack(EncoderModule):

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from korseq.nn.dropout import Dropout
-from korseq.nn.encoders.base import Encoded, Encoder, EncoderModule
+from korseq.nn.encoders.base import Encoded, Encoder, EncoderModule, Sight
 from korseq.nn.masks import last_of, reorder, reversal_of
 from korseq.registry import component, settings
 
@@ -25,6 +25,12 @@ class _Recurrence(Encoder):
     bidirectional: bool = False
     reverse: bool = False
     dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @property
+    def sees(self) -> Sight:
+        if self.bidirectional:
+            return "apart" if self.layers == 1 else "all"
+        return "after" if self.reverse else "before"
 
     def build(self, input_size: int) -> Recurrent:
         directions = (False, True) if self.bidirectional else (self.reverse,)

@@ -1,0 +1,192 @@
+"""Language models: every token of a text told from those before it, or after it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from korseq.heads.base import Head, HeadModule
+from korseq.labels import LabelSet
+from korseq.nn.cross_entropy import linear_cross_entropy, sampled_cross_entropy
+from korseq.nn.embeddings import EmbeddingModule, LookupEmbedding
+from korseq.nn.encoders.base import Encoded, Sight
+from korseq.nn.search import PAD, UNK, Sampling, Search
+from korseq.nn.sequences import Batch
+from korseq.registry import Plug, component
+from korseq.shapes import Shape
+
+Direction = Literal["forward", "backward", "both"]
+
+# What the states of an encoder must see for each direction.
+SIGHT: Mapping[Direction, Sight] = {"forward": "before", "backward": "after", "both": "apart"}
+
+# Scores that are held at once when texts are scored.
+_SCORES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a text is.
+
+    Attributes:
+        log_prob: The sum of the log probabilities of its tokens and of its end; with a model of both directions, the mean of the
+            two sums. A text that is longer than the pipeline reads ends where it is cut.
+        tokens: How many these are.
+        unknown: How many of them the vocabulary does not list. All of these are told as one.
+        unit: What a token is.
+    """
+
+    log_prob: float
+    tokens: int
+    unknown: int
+    unit: str = "token"
+
+    @property
+    def perplexity(self) -> float:
+        """Per token: as uncertain as a choice among so many equally likely ones."""
+        return math.exp(-self.log_prob / self.tokens)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "log_prob": self.log_prob,
+            "tokens": self.tokens,
+            "unknown": self.unknown,
+            "perplexity": self.perplexity,
+        }
+
+
+@component
+class LanguageModel(Head):
+    """Tells every token of a text from those before it; backward, from those after it; or both (Peters et al. 2018).
+
+    Needs no labels. Its encoder must not see what is to be told: one direction of a recurrent encoder, or `Transformer` with
+    `causal`; for both directions one bidirectional layer, each half of which sees its own side.
+
+    Args:
+        direction: "forward", "backward" or "both".
+        feature: Of a token, what is told; an `Embedding` stage reads the same.
+        tie: That stage's table scores the tokens, too (Press & Wolf 2017).
+        softmax: "full"; or in training "sampled", against `samples` tokens drawn for every batch (Jean et al. 2015), which is
+            faster with tens of thousands of tokens and less exact. Scores are always of the whole vocabulary.
+        samples: How many are drawn.
+        search: How `Pipeline.generate` writes.
+    """
+
+    direction: Direction = "forward"
+    feature: str = "morpheme"
+    tie: bool = True
+    softmax: Literal["full", "sampled"] = "full"
+    samples: int = Field(default=2048, ge=1)
+    search: Annotated[Search, Plug("search")] = Sampling(top_p=0.9)
+
+    @property
+    def metric(self) -> str:
+        return "language_model"
+
+    @property
+    def reads(self) -> Literal["text"]:
+        return "text"
+
+    def learn_labels(self, values: Iterable[Any]) -> LabelSet:
+        return LabelSet([])
+
+    def target(self, value: Any, labels: LabelSet) -> str:
+        return ""  # a text is its own
+
+    def stratum(self, value: Any) -> str:
+        return ""  # all rows are alike
+
+    def build(self, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule] = ()) -> LanguageModelModule:
+        (embedding,) = stages
+        assert isinstance(embedding, LookupEmbedding)
+        return LanguageModelModule(self, input_size, embedding)
+
+    def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
+        return {"log_prob": float, "tokens": int, "unknown": int, "perplexity": float}
+
+
+class LanguageModelModule(HeadModule):
+    """For each direction a projection of its states to the width of the table; then the scores of all tokens."""
+
+    rows_of_vocabulary = frozenset({"weight", "bias"})
+
+    def __init__(self, settings: LanguageModel, input_size: int, embedding: LookupEmbedding) -> None:
+        super().__init__()
+        self.feature, self.samples = settings.feature, settings.samples if settings.softmax == "sampled" else None
+        self.directions = ("forward", "backward") if settings.direction == "both" else (settings.direction,)
+        self.embedding = embedding if settings.tie else None
+        vocabulary, size = embedding.table.weight.shape
+        width = input_size // len(self.directions)
+        table_width = size if settings.tie else width
+        self.projections = nn.ModuleList(
+            nn.Identity() if width == table_width else nn.Linear(width, table_width, bias=False)
+            for _ in self.directions
+        )
+        self.weight = None if settings.tie else nn.Parameter(torch.empty(vocabulary, table_width))
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+        if self.weight is not None:
+            nn.init.normal_(self.weight, std=table_width**-0.5)
+
+    def forward(self, encoded: Encoded, batch: Batch) -> Tensor:
+        """What each of the n tokens is told from, those of the first direction first: (n, D). Scores are left to the loss."""
+        read = torch.cat([states for states, _ in self._told(encoded, batch.ids[self.feature], batch.mask)])
+        device = read.device.type
+        return read.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else read
+
+    def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+        """Cross-entropy. What `forward` gives (n, D); targets (B, S), the texts from `<bos>` to `<eos>`."""
+        real = targets[:, 1:] != PAD
+        gold = {"forward": targets[:, 1:][real], "backward": targets[:, :-1][real]}
+        symbols = torch.cat([gold[direction] for direction in self.directions])
+        if self.samples is not None and self.training:
+            return sampled_cross_entropy(logits, self._table, self.bias, symbols, self.samples), len(symbols)
+        return linear_cross_entropy(logits, self._table, self.bias, symbols, 0.0), len(symbols)
+
+    def answers(self, encoded: Encoded, batch: Batch) -> list[Likelihood]:
+        ids = batch.ids[self.feature]
+        rows = (ids[:, 1:] != PAD).nonzero()[:, 0]  # of each token that is told
+        totals = torch.zeros(len(ids), device=ids.device)
+        unknown = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
+        together = max(1, _SCORES // len(self._table))
+        for states, symbols in self._told(encoded, ids, batch.mask):
+            for place in range(0, len(symbols), together):
+                part = slice(place, place + together)
+                log_probs = torch.log_softmax(self._scores(states[part]).float(), dim=1)
+                totals.index_add_(0, rows[part], log_probs.gather(1, symbols[part].unsqueeze(1)).squeeze(1))
+            unknown.index_add_(0, rows, (symbols == UNK).long())
+        count = len(self.directions)
+        tokens = batch.mask.sum(dim=1) - 1
+        found = zip((totals / count).tolist(), tokens.tolist(), (unknown // count).tolist(), strict=True)
+        return [Likelihood(*of_text) for of_text in found]
+
+    def next_scores(self, states: Tensor) -> Tensor:
+        """The scores of what follows, given the states (B, H) of a forward model: (B, V)."""
+        return self._scores(self.projections[0](states))
+
+    def _told(self, encoded: Encoded, ids: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of each direction: the projected states from which tokens are told (n, D), and these (n,), in the order of the text."""
+        following = F.pad(mask[:, 1:], (0, 1))  # places after which a token stands
+        halves = encoded.states.chunk(len(self.directions), dim=2)
+        for direction, states, project in zip(self.directions, halves, self.projections, strict=True):
+            if direction == "forward":
+                yield project(states[following]), ids[:, 1:][mask[:, 1:]]
+            else:
+                yield project(states[:, 1:][mask[:, 1:]]), ids[following]
+
+    def _scores(self, projected: Tensor) -> Tensor:
+        return F.linear(projected, self._table, self.bias)
+
+    @property
+    def _table(self) -> Tensor:
+        """(V, D), what scores tokens."""
+        if self.weight is not None:
+            return self.weight
+        assert self.embedding is not None
+        return self.embedding.table.weight
