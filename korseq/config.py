@@ -205,7 +205,7 @@ def _target_contradictions(config: Config) -> list[str]:
     if config.writer.text_feature != "form":
         key = "tokenizer" if config.target_tokenizer is None else "target_tokenizer"
         mistakes.append(
-            f"{key}: no text can be made of the tokens of {type(config.writer).__name__}; use Subwords or MorphemeSubwords"
+            f"{key}: the tokens of {type(config.writer).__name__} do not say what the text was; use Subwords or MorphemeSubwords"
         )
     if config.target_embedding is None:
         mistakes.append("head.embedding: is needed where no stage of the pipeline is an Embedding")

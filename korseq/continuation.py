@@ -15,7 +15,7 @@ from korseq.generation import Generated
 from korseq.heads.language_model import LanguageModel, LanguageModelModule
 from korseq.model import SequenceModel
 from korseq.nn.decoders.base import DecoderState
-from korseq.nn.search import Hypothesis, Scored, Search
+from korseq.nn.search import Hypothesis, Scored, Search, keys_of
 from korseq.nn.sequences import Batch
 from korseq.text.features import FEATURES
 from korseq.text.tokenizers import Tokenizer
@@ -57,15 +57,12 @@ def continued(
     begun = [prompt.rstrip() for prompt in prompts]  # what follows brings its own space
     symbols = [list(FEATURES[head.feature].symbols(analysis)) for analysis in tokenizer(begun)]
     room = min((n for n in (encoder.longest() for encoder in config.encoders) if n is not None), default=None)
-    longest = max(map(len, symbols), default=0) + 1  # with <bos>
-    if room is not None:
-        if longest >= room:
-            raise ConfigError(
-                f"a text begins with {longest - 1} tokens, but the encoder knows {room} positions; shorten it"
-            )
-        length = min(length, room - longest)
+    longest = max(map(len, symbols), default=0)
+    if room is not None and longest + 1 >= room:  # with <bos>
+        raise ConfigError(f"a text begins with {longest} tokens, but the encoder knows {room} positions; shorten it")
     ids = [vocabulary.ids(tokens) for tokens in symbols]
-    found = _searched(model, ids, search or head.search, length, device)
+    most = [length if room is None else min(length, room - 1 - len(of_text)) for of_text in ids]
+    found = _searched(model, ids, search or head.search, most, device)
     answers = []
     for prompt, tokens, hypotheses in zip(begun, symbols, found, strict=True):
         written = [[vocabulary.token(i) for i in hypothesis.ids] for hypothesis in hypotheses]
@@ -83,9 +80,13 @@ def _joined(tokenizer: Tokenizer, prompt: str, tokens: Sequence[str], written: S
 
 
 def _searched(
-    model: SequenceModel, prompts: Sequence[Sequence[int]], search: Search, length: int, device: torch.device
+    model: SequenceModel,
+    prompts: Sequence[Sequence[int]],
+    search: Search,
+    most: Sequence[int],
+    device: torch.device,
 ) -> list[list[Hypothesis]]:
-    """What may follow each prompt, given as ids without `<bos>`; the best first.
+    """What may follow each prompt, given as ids without `<bos>`, in at most so many tokens; the best first.
 
     Every step reads the whole text again, so that every encoder can do it.
     """
@@ -111,7 +112,8 @@ def _searched(
             size = sizes[rows[0]]
             prompt = torch.tensor([prompts[i] for i in rows], dtype=torch.long, device=device).view(len(rows), size)
             start = DecoderState({"prompt": prompt}, {"written": prompt.new_empty(len(rows), 0)})
-            limits = torch.full((len(rows),), length + 1, device=device)
-            for i, hypotheses in zip(rows, search.run(step, start, limits), strict=True):
+            limits = torch.tensor([most[i] + 1 for i in rows], device=device)  # with <eos>
+            keys = keys_of(prompt, torch.ones_like(prompt))
+            for i, hypotheses in zip(rows, search.run(step, start, limits, keys), strict=True):
                 found[i] = hypotheses
     return found

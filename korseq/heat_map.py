@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from korseq.errors import ConfigError
 
 # From nothing to all.
 _SHADES = " ·░▒▓█"
-_PICTURES = (".png", ".svg", ".pdf")
+_KINDS = (".png", ".svg", ".pdf", ".html", ".txt")
 # Fonts with Hangul that systems come with; others are looked for if none of these is there.
 _FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic")
 _PAGE = """<!DOCTYPE html>
@@ -65,21 +64,22 @@ class HeatMap:
         """Write it as a page (.html), a picture (.png, .svg, .pdf; drawn by matplotlib), or characters (.txt).
 
         Raises:
-            ConfigError: For another kind of file; or if a picture is wanted, but matplotlib or a font with Hangul is missing.
+            ConfigError: For another kind of file, or one that cannot be written; or if a picture is wanted, but matplotlib or a
+                font with Hangul is missing.
         """
-        path = Path(file)
+        path = check_name(file)
         kind = path.suffix.lower()
-        if kind == ".txt":
-            path.write_text(self.text() + "\n", encoding="utf-8")
-        elif kind == ".html":
-            path.write_text(_PAGE.format(title=escape(" ".join(self.rows)), table=self.html()), encoding="utf-8")
-        elif kind in _PICTURES:
-            self._draw().savefig(path, dpi=150)
-        else:
-            known = ", ".join((*_PICTURES, ".html", ".txt"))
-            raise ConfigError(f"{path}: the name of a heat map's file ends in one of {known}")
+        try:
+            if kind == ".txt":
+                path.write_text(self.text() + "\n", encoding="utf-8")
+            elif kind == ".html":
+                path.write_text(_PAGE.format(title=escape(" ".join(self.rows)), table=self.html()), encoding="utf-8")
+            else:
+                self._draw(path)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written: {error}") from error
 
-    def _draw(self) -> Any:
+    def _draw(self, path: Path) -> None:
         try:
             from matplotlib import rc_context
             from matplotlib.figure import Figure
@@ -93,8 +93,19 @@ class HeatMap:
             axes.set_xticks(range(len(self.columns)), self.columns, rotation=45, ha="left", rotation_mode="anchor")
             axes.set_yticks(range(len(self.rows)), self.rows)
             axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
-            figure.draw_without_rendering()  # labels take their font when they are first laid out
-        return figure
+            figure.savefig(path, dpi=150)
+
+
+def check_name(file: str | Path) -> Path:
+    """The path of a heat map's file.
+
+    Raises:
+        ConfigError: If there is no such kind of file.
+    """
+    path = Path(file)
+    if path.suffix.lower() not in _KINDS:
+        raise ConfigError(f"{path}: the name of a heat map's file ends in one of {', '.join(_KINDS)}")
+    return path
 
 
 def _hangul_font() -> str:
@@ -118,8 +129,16 @@ def _hangul_font() -> str:
 def _first_with_hangul() -> str | None:
     """Of the fonts that matplotlib knows; not of those with which it marks missing characters."""
     from matplotlib.font_manager import fontManager
-    from matplotlib.ft2font import FT2Font
 
     places = {font.name: font.fname for font in fontManager.ttflist if "Last Resort" not in font.name}
     usual = [name for name in _FONTS if name in places]
-    return next((n for n in (*usual, *places) if FT2Font(places[n]).get_char_index(ord("가"))), None)
+    return next((name for name in (*usual, *places) if _has_hangul(places[name])), None)
+
+
+def _has_hangul(path: str) -> bool:
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        return bool(FT2Font(path).get_char_index(ord("가")))
+    except (OSError, RuntimeError):  # a damaged file, or one that is gone since matplotlib made its list
+        return False

@@ -169,7 +169,9 @@ class Pipeline:
 
         Args:
             train: A file (CSV, TSV, JSON lines, Parquet; for taggers JSON lines with spans, KLUE's TSV, CoNLL columns,
-                CoNLL-U), a hub name, a `datasets.Dataset`, or rows: (text, label), for taggers (text, [(start, end, label), …]).
+                CoNLL-U; for translators pairs, see `korseq.data.pairs`; for language models texts, in `.txt` one a line), a hub
+                name, a `datasets.Dataset`, or rows: (text, label), for taggers (text, [(start, end, label), …]), for translators
+                (source, target), for language models strings.
             dev: The same; None to set a stratified part of `train` apart.
             training: How to train; None for the configuration's settings.
             data: How to read; None for the configuration's settings.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,13 +14,12 @@ def progress_bar(what: str, total: int, wanted: bool) -> Iterator[Callable[[int]
     Yields:
         What is to be told how much more is done, from any thread.
     """
-    if not wanted:
+    if not (wanted and sys.stderr.isatty()):
         yield lambda more: None
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda more: bar.advance(task, more)

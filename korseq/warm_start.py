@@ -21,7 +21,7 @@ def warm_start(
     """Copy a trained pipeline's weights into a new model.
 
     Embeddings go token by token, since the new vocabularies begin with the old ones; the encoder goes whole; of the head
-    go the rows of the labels that both know, if the head has the same settings, and nothing otherwise.
+    go the rows of the labels, or of the tokens, that both know, if the head has the same settings, and nothing otherwise.
 
     Raises:
         ConfigError: If tokenizer, embedding, encoder or sequence differ: their weights would mean nothing here.

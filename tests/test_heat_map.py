@@ -95,6 +95,11 @@ def test_other_kinds_of_files_are_named(tmp_path: Path) -> None:
         MAP.save(tmp_path / "map.gif")
 
 
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere/map\.html: cannot be written"):
+        MAP.save(tmp_path / "nowhere" / "map.html")
+
+
 def test_without_matplotlib_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ConfigError, match=r"pip install 'korseq\[plots\]'"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,10 +16,11 @@ from typer.testing import CliRunner
 
 from korseq import Pipeline, Training
 from korseq.cli import app
-from korseq.data import SequenceOptions
+from korseq.data import DataSettings, SequenceOptions
 from korseq.errors import ConfigError, DataError
 from korseq.heads import Classifier, LanguageModel
-from korseq.nn import GRU, LSTM, Embedding, NGramEmbedding, TagEmbedding, Transformer
+from korseq.labelled import read_rows
+from korseq.nn import GRU, LSTM, RNN, Dense, Embedding, NGramEmbedding, TagEmbedding, Transformer
 from korseq.nn.search import Beam, Sampling
 from korseq.text import KiwiTokenizer, Subwords, SyllableTokenizer, WhitespaceTokenizer
 from korseq.training.checkpoint import write_checkpoint
@@ -166,6 +168,7 @@ def test_what_cannot_be_written_is_refused() -> None:
         ({"encoder": LSTM(bidirectional=True)}, "see each side with one half, but the direction 'forward'"),
         ({"encoder": Transformer()}, "see the whole text, .* causal = true"),
         ({"encoder": LSTM(), "head": LanguageModel(direction="both")}, "bidirectional = true"),
+        ({"encoder": [RNN(8, reverse=True), LSTM(8)]}, "see the whole text"),
         ({"sequence": SequenceOptions()}, "sequence.add_bos_eos: must be true"),
         ({"head": LanguageModel(feature="form")}, "no stage of the type Embedding reads the feature 'form'"),
         ({"embedding": [Embedding(8), NGramEmbedding(8)]}, "embedding.1.feature: 'eojeol_ngrams' shows letters"),
@@ -253,6 +256,20 @@ def test_irregular_verbs_are_joined_as_they_were_cut() -> None:
     assert tokenizer.decode(["묻/VV-I", "어요/EF"]) == "물어요"
     assert tokenizer.decode(["//SP", "가/VV"]).endswith("가")
     assert tokenizer.decode([]) == ""
+
+
+def test_two_directions_need_two_halves() -> None:
+    with pytest.raises(ConfigError, match="states of 33 numbers have no two halves"):
+        pipeline(encoder=Dense(33), head=LanguageModel(direction="both")).fit(TEXTS, TEXTS, progress=False)
+
+
+def test_a_text_file_may_have_columns(tmp_path: Path) -> None:
+    (tmp_path / "ratings.txt").write_text("id\tdocument\n1\t오늘 날씨가 좋다\n", encoding="utf-8")
+    config = pipeline().config
+    rows = read_rows(tmp_path / "ratings.txt", config, "test")
+    assert rows["text"] == ["id\tdocument", "1\t오늘 날씨가 좋다"]
+    named = replace(config, data=DataSettings(text="document"))
+    assert read_rows(tmp_path / "ratings.txt", named, "test")["text"] == ["오늘 날씨가 좋다"]
 
 
 def test_blank_rows_of_a_table_are_named(tmp_path: Path) -> None:

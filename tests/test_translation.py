@@ -93,6 +93,15 @@ def test_it_learns_pairs_by_heart_and_is_the_same_after_loading(trained: Pipelin
     assert again.config == trained.config
 
 
+def test_a_training_with_one_table_for_both_sides_can_be_resumed(tmp_path: Path) -> None:
+    made = KINDS["joint"]()
+    made.fit(PAIRS, PAIRS, training=Training(epochs=1), out=tmp_path, progress=False)
+    written = (tmp_path / "model.safetensors").read_bytes()
+    again = KINDS["joint"]()
+    again.fit(PAIRS, PAIRS, training=Training(epochs=1), out=tmp_path, resume=True, progress=False)
+    assert (tmp_path / "model.safetensors").read_bytes() == written
+
+
 def test_a_fitted_pipeline_is_not_in_training() -> None:
     made = KINDS["plain"]()
     made.fit(PAIRS, PAIRS, training=Training(epochs=1), progress=False)
@@ -219,7 +228,7 @@ def test_pairs_that_occur_twice_are_told(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"target_tokenizer": KiwiTokenizer()}, "no text can be made of the tokens of KiwiTokenizer"),
+        ({"target_tokenizer": KiwiTokenizer()}, "the tokens of KiwiTokenizer do not say what the text was"),
         ({"target_tokenizer": None, "tokenizer": KiwiTokenizer()}, "^tokenizer: no text can be made"),
     ],
 )

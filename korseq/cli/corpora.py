@@ -161,12 +161,14 @@ def _run_job(sources: list[str], out: str | None, job: Callable[[list[str], str]
         if len(sources) < 2:
             raise ConfigError("say where the results go: --out FILE.jsonl, FILE.parquet or FOLDER/")
         *sources, out = sources
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         summary = job(sources, out)
     except KeyboardInterrupt:
         print("korseq: interrupted; the same command goes on", file=sys.stderr)
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     print(f"korseq: {summary}", file=sys.stderr)
     if summary.rejected:
         sys.exit(_SET_ASIDE)

@@ -42,6 +42,8 @@ Beam = Annotated[
 
 - `korseq train pipelines/translate-ko-en.toml --set data.train=pairs.tsv --out runs/ko-en` (translation; also chatbot.toml)
 
+- `korseq train pipelines/language-model.toml --set data.train=texts.txt --out runs/lm` (a language model; a text a line)
+
 - `korseq train --from runs/nsmc --set data.train=my.csv --out runs/my` (fine-tune a trained pipeline on your own data)
 
 - `korseq train pipelines/sentiment.toml --set data.train=reviews.csv --out runs/mine --resume` (go on after Ctrl-C or a crash)
@@ -64,8 +66,8 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pipeline in OUT.")] = False,
     seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=N.", min=0)] = None,
 ) -> None:
-    """Train a pipeline: on texts and labels (CSV, TSV, JSON lines, Parquet), or on texts with entities or tagged words (JSON
-    lines with spans, KLUE's TSV, CoNLL columns, CoNLL-U)."""
+    """Train a pipeline: on texts and labels (CSV, TSV, JSON lines, Parquet), on texts with entities or tagged words (JSON
+    lines with spans, KLUE's TSV, CoNLL columns, CoNLL-U), on pairs of texts, or on texts alone."""
     from korseq import Pipeline
     from korseq.config import changed, read_config
     from korseq.files import PIPELINE_FILE
@@ -101,7 +103,7 @@ def train(
 @commands.command(epilog="**Example**: `korseq evaluate runs/nsmc test.tsv --json`")
 def evaluate(
     run: Run,
-    file: Annotated[str, typer.Argument(help="File with texts and labels, or a hub name.", show_default=False)],
+    file: Annotated[str, typer.Argument(help="File with texts and their answers, or a hub name.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     text: TextColumn = None,
     label: LabelColumn = None,
@@ -111,7 +113,7 @@ def evaluate(
     ] = None,
     beam: Beam = None,
 ) -> None:
-    """Score a trained pipeline on labelled data."""
+    """Score a trained pipeline on data that has the answers; a language model on texts."""
     from korseq import Pipeline
     from korseq.config import changed
 
@@ -168,9 +170,12 @@ def predict(
     """Predict: JSON lines on stdout, one for each text, in order."""
     from korseq import Pipeline
     from korseq.data.formats import without_surrogates
+    from korseq.heat_map import check_name
 
     if heat_map is not None and len(texts or ()) != 1:
         raise ConfigError("--heat-map: is for one text, which stands on the command line")
+    if heat_map is not None:
+        check_name(heat_map)
     pipeline = _searching(Pipeline.load(run), beam, alternatives, temperature, seed)
     typing = not texts and sys.stdin.isatty()
     asked, answered = tee(map(without_surrogates, texts) if texts else _stdin_lines())
@@ -201,7 +206,10 @@ def generate(
     run: Run,
     prompts: Annotated[list[str], typer.Argument(help="How texts begin.", show_default=False)],
     length: Annotated[int, typer.Option(min=1, help="At most so many tokens are written.")] = 50,
-    count: Annotated[int, typer.Option(min=1, help="Texts for each beginning.")] = 1,
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="Texts for each beginning, the first and alternatives.", show_default=False),
+    ] = None,
     temperature: Annotated[
         float | None,
         typer.Option(min=0.01, help="Draw; below 1 what is likely is likelier, above 1 less so.", show_default=False),
@@ -238,9 +246,11 @@ def generate(
     search: Search = head.search if isinstance(head, LanguageModel) else Sampling()
     if beam is not None or (isinstance(search, BeamSearch) and not given):
         base = search if isinstance(search, BeamSearch) else BeamSearch()
-        search = replace(base, size=max(beam or base.size, count), alternatives=count - 1)
+        others = base.alternatives if count is None else count - 1
+        search = replace(base, size=max(beam or base.size, others + 1), alternatives=others)
     else:
-        search = replace(search if isinstance(search, Sampling) else Sampling(top_p=0.9), samples=count, **given)
+        base_drawing = search if isinstance(search, Sampling) else Sampling(top_p=0.9)
+        search = replace(base_drawing, samples=count or base_drawing.samples, **given)
     texts = list(map(without_surrogates, prompts))
     for text, answer in zip(texts, pipeline.generate(texts, length, search), strict=True):
         print(json.dumps({"text": text} | answer.as_dict(), ensure_ascii=False))

@@ -74,7 +74,8 @@ def read(
         labelled: Whether a label is needed.
         kind: What is learnt of a text. "spans": entities, or the words with their tags; files are then annotated texts (see
             `korseq.data.annotations`), and in-memory rows have a list of spans (start, end, label) for a label. "pairs": another
-            text; see `korseq.data.pairs`. "text": nothing else; a `.txt` file then has a text a line, and empty lines are none.
+            text; see `korseq.data.pairs`. "text": nothing else; a `.txt` file then has a text a line, and empty lines are none,
+            unless `options.text` names a column of it.
 
     Returns:
         A dataset with the columns `text` (string), `label` (as found, or a list of `start`, `end`, `label`; absent if not
@@ -89,9 +90,8 @@ def read(
     if spans and isinstance(source, str | Path) and _is_annotated(source):
         name, columns, rows = _annotated(source, options)
         options = replace(options, text=None, label=None)  # which its reader has found, and calls by their usual names
-    elif kind == "text" and isinstance(source, str | Path) and is_file(source) and File(source).suffix == ".txt":
+    elif kind == "text" and options.text is None and isinstance(source, str | Path) and _is_plain(source):
         name, columns, rows = _plain(source, options)
-        options = replace(options, text=None)
     else:
         name, columns, rows = paired or _open(source, options, split)
     first = next(rows, None)
@@ -125,6 +125,10 @@ def read(
     if not kept["text"]:
         raise DataError(f"not one row can be used: {_describe(problems)}", name, problems[0].number)
     return _dataset(kept, name, len(problems), spans)
+
+
+def _is_plain(source: str | Path) -> bool:
+    return File(source).suffix == ".txt" and is_file(source)
 
 
 def _plain(source: str | Path, options: DataSettings) -> tuple[str, list[str], Iterator[Row]]:

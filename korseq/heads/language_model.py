@@ -76,7 +76,7 @@ class LanguageModel(Head):
         softmax: "full"; or in training "sampled", against `samples` tokens drawn for every batch (Jean et al. 2015), which is
             faster with tens of thousands of tokens and less exact. Scores are always of the whole vocabulary.
         samples: How many are drawn.
-        search: How `Pipeline.generate` writes.
+        search: How `Pipeline.generate` writes. What limits its targets by their sources, and coverage, mean nothing here.
     """
 
     direction: Direction = "forward"
@@ -123,6 +123,10 @@ class LanguageModelModule(HeadModule):
         self.directions = ("forward", "backward") if settings.direction == "both" else (settings.direction,)
         self.embedding = embedding if settings.tie else None
         vocabulary, size = embedding.table.weight.shape
+        if input_size % len(self.directions):
+            raise ValueError(
+                f"states of {input_size} numbers have no two halves, one for each direction; use an even width"
+            )
         width = input_size // len(self.directions)
         table_width = size if settings.tie else width
         self.projections = nn.ModuleList(

@@ -20,7 +20,7 @@ from korseq.nn.cross_entropy import linear_cross_entropy
 from korseq.nn.decoders import Decoder, DecoderState, TransformerDecoder
 from korseq.nn.embeddings import EmbeddingModule, EmbeddingStage, LookupEmbedding
 from korseq.nn.encoders.base import Encoded
-from korseq.nn.search import BOS, EOS, PAD, UNK, Beam, Hypothesis, Scored, Search
+from korseq.nn.search import BOS, EOS, PAD, UNK, Beam, Hypothesis, Scored, Search, keys_of
 from korseq.nn.sequences import Batch
 from korseq.registry import Plug, component
 from korseq.shapes import Shape
@@ -164,7 +164,10 @@ class Seq2SeqModule(HeadModule):
     def answers(self, encoded: Encoded, batch: Batch) -> list[Written]:
         """What the search finds."""
         start = self.decoder.start(encoded, batch.mask)
-        found = self.search.run(self._step, start, self.search.limits(batch.mask.sum(dim=1)))
+        # Ids of parts are numbered batch by batch.
+        ids = next((ids for feature, ids in batch.ids.items() if feature not in batch.parts), batch.mask.long())
+        limits = self.search.limits(batch.mask.sum(dim=1))
+        found = self.search.run(self._step, start, limits, keys_of(ids, batch.mask))
         if not (self.attends and self.aligns):
             return [Written(tuple(of_source), None) for of_source in found]
         read = [torch.tensor([BOS, *of_source[0].ids]) for of_source in found]

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
+from zlib import crc32
 
 import torch
 from pydantic import Field
@@ -80,13 +81,16 @@ class Search(ABC):
         return (sources * self.max_ratio + self.max_extra).long()
 
     @abstractmethod
-    def run(self, step: Step, start: DecoderState, limits: Tensor) -> list[list[Hypothesis]]:
+    def run(
+        self, step: Step, start: DecoderState, limits: Tensor, keys: Sequence[int] | None = None
+    ) -> list[list[Hypothesis]]:
         """Of each source its hypotheses, the best first; at least one.
 
         Args:
             step: See `Step`.
             start: With one hypothesis a source.
             limits: (N,).
+            keys: A number for each source, made of it alone, so that what is drawn for it does not depend on those beside it.
         """
 
 
@@ -123,7 +127,9 @@ class Beam(Search):
     def wants_attention(self) -> bool:
         return self.coverage_penalty > 0
 
-    def run(self, step: Step, start: DecoderState, limits: Tensor) -> list[list[Hypothesis]]:
+    def run(
+        self, step: Step, start: DecoderState, limits: Tensor, keys: Sequence[int] | None = None
+    ) -> list[list[Hypothesis]]:
         device, width, places = limits.device, self.size, int(limits.max())
         found: list[list[Hypothesis]] = [[] for _ in limits]
         left = torch.arange(len(limits), device=device)  # sources that are still searched, by their number
@@ -192,7 +198,7 @@ class Sampling(Search):
         temperature: Log probabilities are divided by it; below 1 likely symbols become likelier.
         top_k: Draw from so many most probable symbols only; 0 for all.
         top_p: Draw from the fewest symbols that have this probability together (Holtzman et al. 2020).
-        seed: Of the drawing, for every source anew.
+        seed: Of the drawing. What is drawn for a source depends on the two alone.
         max_ratio, max_extra: See `Beam`.
     """
 
@@ -208,10 +214,12 @@ class Sampling(Search):
     def width(self) -> int:
         return self.samples
 
-    def run(self, step: Step, start: DecoderState, limits: Tensor) -> list[list[Hypothesis]]:
+    def run(
+        self, step: Step, start: DecoderState, limits: Tensor, keys: Sequence[int] | None = None
+    ) -> list[list[Hypothesis]]:
         device, rows = limits.device, len(limits) * self.samples
-        # Each source has its own, so that what is written for it does not depend on those beside it.
-        random = [torch.Generator(device).manual_seed(self.seed) for _ in limits]
+        keys = [0] * len(limits) if keys is None else keys
+        random = [torch.Generator(device).manual_seed(crc32(f"{self.seed} {key}".encode())) for key in keys]
         state = start.select(None, torch.arange(len(limits), device=device).repeat_interleave(self.samples))
         allowed = limits.repeat_interleave(self.samples)
         symbols = torch.full((rows,), BOS, device=device)
@@ -299,6 +307,12 @@ class _Pool:
         rows = zip(self.ranks[source].tolist(), self.log_probs[source].tolist(), self.ids[source].tolist(), strict=True)
         found = [Hypothesis(tuple(i for i in ids if i), total) for rank, total, ids in rows if rank > float("-inf")]
         return found[:count] or [Hypothesis((), float("-inf"))]
+
+
+def keys_of(ids: Tensor, mask: Tensor) -> list[int]:
+    """A number for each sequence of ids, whatever its padding: (N, T) twice."""
+    rows = zip(ids.cpu().numpy(), mask.sum(dim=1).tolist(), strict=True)
+    return [crc32(row[:length].tobytes()) for row, length in rows]
 
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from korseq.nn.decoders import DecoderState
-from korseq.nn.search import BOS, COMPONENTS, EOS, PAD, UNK, Beam, Hypothesis, Sampling, Scored, _best_of_rows
+from korseq.nn.search import BOS, COMPONENTS, EOS, PAD, UNK, Beam, Hypothesis, Sampling, Scored, _best_of_rows, keys_of
 from korseq.text import vocabulary
 
 V, LONGEST, N = 7, 4, 3
@@ -160,11 +160,19 @@ def test_sampling_draws_by_probability() -> None:
 
 def test_what_is_drawn_for_a_source_does_not_depend_on_those_beside_it() -> None:
     table, search = Table(), Sampling(samples=3, seed=1)
-    together = run(search, table)
+    limits, keys = torch.full((N,), LONGEST), [11, 12, 13]
+    together = search.run(table.step, table.start(), limits, keys)
     for source in range(N):
         state = DecoderState({"source": torch.tensor([source])}, {"before": torch.tensor([BOS])})
-        alone = search.run(table.step, state, torch.tensor([LONGEST]))
+        alone = search.run(table.step, state, limits[:1], keys[source : source + 1])
         assert [h.ids for h in alone[0]] == [h.ids for h in together[source]]
+
+
+def test_a_sequence_has_the_same_key_whatever_its_padding() -> None:
+    ids = torch.tensor([[4, 5, 0], [4, 5, 6]])
+    alone, other = keys_of(ids, ids > 0)
+    assert keys_of(ids[:1, :2], ids[:1, :2] > 0) == [alone]
+    assert alone != other
 
 
 @pytest.mark.parametrize("narrow", [Sampling(top_k=1), Sampling(top_p=1e-6), Sampling(temperature=1e-3)])
