@@ -444,3 +444,13 @@ def test_a_full_disk_leaves_the_old_export(simple: Pipeline, folder: Path, monke
         write_ctranslate2(simple, folder, "int8")
     monkeypatch.undo()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_loading_an_export_leaves_torch_its_threads(folder: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        CTranslate2Runtime(folder)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -85,18 +85,21 @@ class CTranslate2Runtime:
         engine, exported = library(), read_ctranslate2(folder)
         self.saved, self._positions = exported.saved, exported.positions
         self.checksum = hashlib.sha256(exported.network["model.bin"]).hexdigest()
+        torch_threads = torch.get_num_threads()
         try:
             place = torch.device(device)
             self._translator = engine.Translator(
                 str(folder),
                 device=place.type,
                 device_index=place.index or 0,
-                inter_threads=(threads or torch.get_num_threads()) if place.type == "cpu" else 1,
+                inter_threads=(threads or torch_threads) if place.type == "cpu" else 1,
                 intra_threads=1,
                 files=dict(exported.network),  # which were checked, unlike what may lie in the folder now
             )
         except (ValueError, RuntimeError) as error:
             raise ConfigError(f"{folder}: CTranslate2 cannot run it on the device '{device}': {error}") from error
+        finally:
+            torch.set_num_threads(torch_threads)  # for which CTranslate2 has set its own number of threads
         self._names_read = np.array(names_of(source_vocabulary(self.saved)), dtype=object)
         self._names_written = names_of(self.saved.vocabularies[TARGET])
         self._ids_written = {name: i for i, name in enumerate(self._names_written)}
