@@ -113,7 +113,7 @@ def test_labels_are_smoothed_in_training_only(trained: Pipeline) -> None:
     assert isinstance(head, Seq2SeqModule)
     smoothed = copy.copy(head)
     smoothed.label_smoothing = 0.5
-    logits, targets = torch.randn(2, head._table.size(1)), torch.tensor([[2, 5, 3]])
+    logits, targets = torch.randn(2, head.table.size(1)), torch.tensor([[2, 5, 3]])
     assert smoothed.eval().loss(logits, targets)[0] == head.loss(logits, targets)[0]
     smoothed.training = True
     assert smoothed.loss(logits, targets)[0] != head.loss(logits, targets)[0]
@@ -326,6 +326,8 @@ def test_predict_searches_as_it_is_told(run: Path) -> None:
         command("predict", str(run / "ko-en"), "--temperature", "2", "--seed", str(i), "저는").stdout for i in range(4)
     ]
     assert len(set(drawn)) > 1
+    seeded = [command("predict", str(run / "ko-en"), "--seed", str(i), PAIRS[0][0]).stdout for i in (1, 1)]
+    assert seeded[0] == seeded[1] != ""
     both = command("predict", str(run / "ko-en"), "--beam", "3", "--temperature", "1", "저는")
     assert "exclude each other" in str(both.exception)
 

@@ -11,7 +11,8 @@ commands = typer.Typer()
 
 @commands.command()
 def demo() -> None:
-    """Train small pipelines on the corpora that come with korseq (sentiment, entities, tags), and show what they answer."""
+    """Train small pipelines on the corpora that come with korseq (sentiment, entities, tags, translation), and show what they
+    answer."""
     from korseq.demo import show
 
     show()

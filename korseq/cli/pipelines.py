@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from korseq import Pipeline
     from korseq.heads import Prediction
     from korseq.heat_map import HeatMap
+    from korseq.nn.search import Search
     from korseq.training import Scores
 
 commands = typer.Typer()
@@ -120,7 +121,9 @@ def evaluate(
     foreign = [change for change in set_ or [] if not change.startswith("data.")]
     if foreign:
         raise ConfigError(f"--set {foreign[0]}: a trained pipeline is scored as it is; only data.… can be set")
-    pipeline = _searching(Pipeline.load(run), beam, None)
+    pipeline = Pipeline.load(run)
+    search = _search(pipeline, beam, None, {})
+    pipeline = pipeline if search is None else pipeline.with_search(search)
     data = changed(pipeline.config, set_ or []).data
     _print_scores(pipeline.evaluate(file, replace(data, text=text or data.text, label=label or data.label)), as_json)
 
@@ -156,7 +159,7 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the drawing.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of the drawing.", show_default=False)] = None,
     alignment: Annotated[
         bool, typer.Option("--alignment", help="Of what is written: show on stderr what came from where.")
     ] = False,
@@ -176,7 +179,9 @@ def predict(
         raise ConfigError("--heat-map: is for one text, which stands on the command line")
     if heat_map is not None:
         check_name(heat_map)
-    pipeline = _searching(Pipeline.load(run), beam, alternatives, temperature, seed)
+    pipeline = Pipeline.load(run)
+    search = _search(pipeline, beam, alternatives, {"temperature": temperature, "seed": seed})
+    pipeline = pipeline if search is None else pipeline.with_search(search)
     typing = not texts and sys.stdin.isatty()
     asked, answered = tee(map(without_surrogates, texts) if texts else _stdin_lines())
     # A person who types wants each answer at once; a pipe wants speed, and `stream` looks ahead.
@@ -231,26 +236,10 @@ def generate(
     """Go on with texts, with a trained language model: JSON lines on stdout. Without options as its settings say."""
     from korseq import Pipeline
     from korseq.data.formats import without_surrogates
-    from korseq.heads import LanguageModel
-    from korseq.nn.search import Beam as BeamSearch
-    from korseq.nn.search import Sampling, Search
 
-    drawing: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed}
-    given = {name: value for name, value in drawing.items() if value is not None}
-    if beam is not None and given:
-        raise ConfigError(
-            f"--beam and --{next(iter(given)).replace('_', '-')} exclude each other: one searches, the other draws"
-        )
     pipeline = Pipeline.load(run)
-    head = pipeline.config.head
-    search: Search = head.search if isinstance(head, LanguageModel) else Sampling()
-    if beam is not None or (isinstance(search, BeamSearch) and not given):
-        base = search if isinstance(search, BeamSearch) else BeamSearch()
-        others = base.alternatives if count is None else count - 1
-        search = replace(base, size=max(beam or base.size, others + 1), alternatives=others)
-    else:
-        base_drawing = search if isinstance(search, Sampling) else Sampling(top_p=0.9)
-        search = replace(base_drawing, samples=count or base_drawing.samples, **given)
+    others = None if count is None else count - 1
+    search = _search(pipeline, beam, others, {"temperature": temperature, "top_p": top_p, "seed": seed})
     texts = list(map(without_surrogates, prompts))
     for text, answer in zip(texts, pipeline.generate(texts, length, search), strict=True):
         print(json.dumps({"text": text} | answer.as_dict(), ensure_ascii=False))
@@ -299,24 +288,30 @@ def _stdin_lines() -> Iterator[str]:
         yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", errors="replace")
 
 
-def _searching(
-    pipeline: Pipeline, beam: int | None, alternatives: int | None, temperature: float | None = None, seed: int = 0
-) -> Pipeline:
-    """The pipeline with the search that the options ask for."""
+def _search(
+    pipeline: Pipeline, beam: int | None, alternatives: int | None, drawing: dict[str, float | None]
+) -> Search | None:
+    """The search of a pipeline's settings with what the options change in it; None if they change nothing.
+
+    Args:
+        drawing: Settings of `Sampling`; with one of them it is drawn.
+    """
     from korseq.nn.search import Beam as BeamSearch
     from korseq.nn.search import Sampling
 
-    if temperature is not None:
-        if beam is not None:
-            raise ConfigError("--beam and --temperature exclude each other: one searches, the other draws")
-        return pipeline.with_search(Sampling(samples=1 + (alternatives or 0), temperature=temperature, seed=seed))
-    if beam is None and alternatives is None:
-        return pipeline
-    search = getattr(pipeline.config.head, "search", None)
-    before = search if isinstance(search, BeamSearch) else BeamSearch()
-    changes = {name: v for name, v in (("size", beam), ("alternatives", alternatives)) if v is not None}
-    size = max(changes.get("size", before.size), changes.get("alternatives", before.alternatives) + 1)
-    return pipeline.with_search(replace(before, **(changes | {"size": size})))
+    given: dict[str, Any] = {name: value for name, value in drawing.items() if value is not None}
+    if beam is not None and given:
+        option = next(iter(given)).replace("_", "-")
+        raise ConfigError(f"--beam and --{option} exclude each other: one searches, the other draws")
+    if beam is None and alternatives is None and not given:
+        return None
+    before = getattr(pipeline.config.head, "search", None)
+    if given or (isinstance(before, Sampling) and beam is None):
+        sampling = before if isinstance(before, Sampling) else Sampling()
+        return replace(sampling, samples=sampling.samples if alternatives is None else alternatives + 1, **given)
+    base = before if isinstance(before, BeamSearch) else BeamSearch()
+    others = base.alternatives if alternatives is None else alternatives
+    return replace(base, size=max(beam or base.size, others + 1), alternatives=others)
 
 
 def _heat_map(prediction: Prediction) -> HeatMap:

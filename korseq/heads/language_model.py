@@ -12,9 +12,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from korseq.heads.base import Head, HeadModule
+from korseq.heads.base import Head
+from korseq.heads.symbols import SymbolHead, as_autocast
 from korseq.labels import LabelSet
-from korseq.nn.cross_entropy import linear_cross_entropy, sampled_cross_entropy
+from korseq.nn.cross_entropy import linear_cross_entropy, sampled_cross_entropy, symbol_log_probs
 from korseq.nn.embeddings import EmbeddingModule, LookupEmbedding
 from korseq.nn.encoders.base import Encoded, Sight
 from korseq.nn.search import PAD, UNK, Sampling, Search
@@ -26,9 +27,6 @@ Direction = Literal["forward", "backward", "both"]
 
 # What the states of an encoder must see for each direction.
 SIGHT: Mapping[Direction, Sight] = {"forward": "before", "backward": "after", "both": "apart"}
-
-# Scores that are held at once when texts are scored.
-_SCORES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,37 +110,25 @@ class LanguageModel(Head):
         return {"log_prob": float, "tokens": int, "unknown": int, "perplexity": float}
 
 
-class LanguageModelModule(HeadModule):
+class LanguageModelModule(SymbolHead):
     """For each direction a projection of its states to the width of the table; then the scores of all tokens."""
 
-    rows_of_vocabulary = frozenset({"weight", "bias"})
-
     def __init__(self, settings: LanguageModel, input_size: int, embedding: LookupEmbedding) -> None:
-        super().__init__()
-        self.feature, self.samples = settings.feature, settings.samples if settings.softmax == "sampled" else None
-        self.directions = ("forward", "backward") if settings.direction == "both" else (settings.direction,)
-        self.embedding = embedding if settings.tie else None
-        vocabulary, size = embedding.table.weight.shape
-        if input_size % len(self.directions):
+        directions = ("forward", "backward") if settings.direction == "both" else (settings.direction,)
+        if input_size % len(directions):
             raise ValueError(
                 f"states of {input_size} numbers have no two halves, one for each direction; use an even width"
             )
-        width = input_size // len(self.directions)
-        table_width = size if settings.tie else width
-        self.projections = nn.ModuleList(
-            nn.Identity() if width == table_width else nn.Linear(width, table_width, bias=False)
-            for _ in self.directions
-        )
-        self.weight = None if settings.tie else nn.Parameter(torch.empty(vocabulary, table_width))
-        self.bias = nn.Parameter(torch.zeros(vocabulary))
-        if self.weight is not None:
-            nn.init.normal_(self.weight, std=table_width**-0.5)
+        width = input_size // len(directions)
+        super().__init__(embedding, width, settings.tie)
+        self.feature, self.samples = settings.feature, settings.samples if settings.softmax == "sampled" else None
+        self.directions = directions
+        self.embedding = embedding if settings.tie else None
+        self.projections = nn.ModuleList(self.narrowed(width) for _ in directions)
 
     def forward(self, encoded: Encoded, batch: Batch) -> Tensor:
         """What each of the n tokens is told from, those of the first direction first: (n, D). Scores are left to the loss."""
-        read = torch.cat([states for states, _ in self._told(encoded, batch.ids[self.feature], batch.mask)])
-        device = read.device.type
-        return read.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else read
+        return as_autocast(torch.cat([s for s, _ in self._told(encoded, batch.ids[self.feature], batch.mask)]))
 
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         """Cross-entropy. What `forward` gives (n, D); targets (B, S), the texts from `<bos>` to `<eos>`."""
@@ -150,20 +136,16 @@ class LanguageModelModule(HeadModule):
         gold = {"forward": targets[:, 1:][real], "backward": targets[:, :-1][real]}
         symbols = torch.cat([gold[direction] for direction in self.directions])
         if self.samples is not None and self.training:
-            return sampled_cross_entropy(logits, self._table, self.bias, symbols, self.samples), len(symbols)
-        return linear_cross_entropy(logits, self._table, self.bias, symbols, 0.0), len(symbols)
+            return sampled_cross_entropy(logits, self.table, self.bias, symbols, self.samples), len(symbols)
+        return linear_cross_entropy(logits, self.table, self.bias, symbols, 0.0), len(symbols)
 
     def answers(self, encoded: Encoded, batch: Batch) -> list[Likelihood]:
         ids = batch.ids[self.feature]
         rows = (ids[:, 1:] != PAD).nonzero()[:, 0]  # of each token that is told
         totals = torch.zeros(len(ids), device=ids.device)
         unknown = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
-        together = max(1, _SCORES // len(self._table))
         for states, symbols in self._told(encoded, ids, batch.mask):
-            for place in range(0, len(symbols), together):
-                part = slice(place, place + together)
-                log_probs = torch.log_softmax(self._scores(states[part]).float(), dim=1)
-                totals.index_add_(0, rows[part], log_probs.gather(1, symbols[part].unsqueeze(1)).squeeze(1))
+            totals.index_add_(0, rows, symbol_log_probs(states, self.table, self.bias, symbols))
             unknown.index_add_(0, rows, (symbols == UNK).long())
         count = len(self.directions)
         tokens = batch.mask.sum(dim=1) - 1
@@ -172,7 +154,7 @@ class LanguageModelModule(HeadModule):
 
     def next_scores(self, states: Tensor) -> Tensor:
         """The scores of what follows, given the states (B, H) of a forward model: (B, V)."""
-        return self._scores(self.projections[0](states))
+        return self.scores(self.projections[0](states))
 
     def _told(self, encoded: Encoded, ids: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Of each direction: the projected states from which tokens are told (n, D), and these (n,), in the order of the text."""
@@ -184,13 +166,7 @@ class LanguageModelModule(HeadModule):
             else:
                 yield project(states[:, 1:][mask[:, 1:]]), ids[following]
 
-    def _scores(self, projected: Tensor) -> Tensor:
-        return F.linear(projected, self._table, self.bias)
-
     @property
-    def _table(self) -> Tensor:
-        """(V, D), what scores tokens."""
-        if self.weight is not None:
-            return self.weight
+    def tied_table(self) -> Tensor:
         assert self.embedding is not None
         return self.embedding.table.weight

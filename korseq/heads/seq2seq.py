@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from korseq.heads.base import Head, HeadModule
+from korseq.heads.base import Head
+from korseq.heads.symbols import SymbolHead, as_autocast
 from korseq.labels import LabelSet
 from korseq.nn.cross_entropy import linear_cross_entropy
 from korseq.nn.decoders import Decoder, DecoderState, TransformerDecoder
@@ -106,25 +106,18 @@ class Seq2Seq(Head):
         return {"output": str, "score": float, "alternatives": [{"output": str, "score": float}]}
 
 
-class Seq2SeqModule(HeadModule):
-    """Embedding → decoder → scores of all symbols. If the embedding is tied, its table scores them too (Press & Wolf 2017)."""
-
-    rows_of_vocabulary = frozenset({"weight", "bias"})
+class Seq2SeqModule(SymbolHead):
+    """Embedding → decoder → scores of all symbols."""
 
     def __init__(self, settings: Seq2Seq, input_size: int, embedding: LookupEmbedding) -> None:
-        super().__init__()
+        decoder = settings.decoder.build(embedding.output_size, input_size)
+        super().__init__(embedding, decoder.output_size, embedding.tied)
         self.search, self.label_smoothing = settings.search, settings.label_smoothing
         self.scheduled_sampling = settings.scheduled_sampling
         self.attends, self.aligns = settings.decoder.attends, True
         self.embedding = embedding
-        self.decoder = settings.decoder.build(embedding.output_size, input_size)
-        width, vocabulary = self.decoder.output_size, embedding.table.num_embeddings
-        narrowed = embedding.tied and width != embedding.output_size
-        self.project = nn.Linear(width, embedding.output_size, bias=False) if narrowed else nn.Identity()
-        self.weight = None if embedding.tied else nn.Parameter(torch.empty(vocabulary, width))
-        self.bias = nn.Parameter(torch.zeros(vocabulary))
-        if self.weight is not None:
-            nn.init.normal_(self.weight, std=width**-0.5)
+        self.decoder = decoder
+        self.project = self.narrowed(decoder.output_size)
 
     @property
     def cost(self) -> int:
@@ -150,16 +143,14 @@ class Seq2SeqModule(HeadModule):
         if self.training and self.scheduled_sampling:
             ids = self._partly_own(ids, encoded, batch.mask)
         states = self.decoder(self.embedding(ids, None, ids != PAD), encoded, batch.mask).states
-        read: Tensor = self.project(states[batch.targets[:, 1:] != PAD])
-        device = read.device.type
-        return read.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else read
+        return as_autocast(self.project(states[batch.targets[:, 1:] != PAD]))
 
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         """Cross-entropy; with smoothed labels in training only. What `forward` gives (n, D); targets (B, S), from `<bos>` to
         `<eos>`."""
         symbols = targets[:, 1:][targets[:, 1:] != PAD]  # (n,)
         smoothing = self.label_smoothing if self.training else 0.0
-        return linear_cross_entropy(logits, self._table, self.bias, symbols, smoothing), len(symbols)
+        return linear_cross_entropy(logits, self.table, self.bias, symbols, smoothing), len(symbols)
 
     def answers(self, encoded: Encoded, batch: Batch) -> list[Written]:
         """What the search finds."""
@@ -190,18 +181,17 @@ class Seq2SeqModule(HeadModule):
         before = replaced.roll(-1, dims=1)  # the places whose next symbol is replaced
         with torch.no_grad():
             states = self.decoder(self.embedding(ids, None, ids != PAD), encoded, mask).states
-            scores = F.linear(self.project(states[before]), self._table, self.bias)
+            scores = self.scores(self.project(states[before]))
         torch.clear_autocast_cache()  # of weights, which have no gradient if they were converted here
         scores[:, [PAD, UNK, BOS, EOS]] = float("-inf")  # which are never read after the beginning
         return ids.masked_scatter(replaced, scores.argmax(dim=1))
 
     @property
-    def _table(self) -> Tensor:
-        """(V, D), what scores symbols."""
-        return self.embedding.table.weight if self.weight is None else self.weight
+    def tied_table(self) -> Tensor:
+        return self.embedding.table.weight
 
     def _step(self, symbols: Tensor, state: DecoderState) -> Scored:
         ids = symbols.unsqueeze(1)
         decoded, after = self.decoder.step(self.embedding(ids, None, ids != PAD), state, self.search.wants_attention)
-        scores = F.linear(self.project(decoded.states.squeeze(1)), self._table, self.bias)
+        scores = self.scores(self.project(decoded.states.squeeze(1)))
         return Scored(scores, None if decoded.attention is None else decoded.attention.squeeze(1), after)

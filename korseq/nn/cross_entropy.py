@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # Scores at a time.
 _SCORES = 1 << 20
@@ -32,6 +33,24 @@ def linear_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor, targets: 
     """
     loss: Tensor = _LinearCrossEntropy.apply(states, weight, bias, targets, smoothing)  # type: ignore[no-untyped-call]
     return loss
+
+
+def symbol_log_probs(states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """The log probability of each target under `softmax(states · weightᵀ + bias)`: (n,), float32. Without gradients.
+
+    Args:
+        states: (n, D).
+        weight: (V, D).
+        bias: (V,).
+        targets: (n,) indices.
+    """
+    together = max(1, _SCORES // len(weight))
+    found = states.new_empty(len(states), dtype=torch.float32)
+    for start in range(0, len(states), together):
+        part = slice(start, start + together)
+        log_probs = torch.log_softmax(functional.linear(states[part], weight, bias).float(), dim=1)  # (n', V)
+        found[part] = log_probs.gather(1, targets[part].unsqueeze(1)).squeeze(1)
+    return found
 
 
 def sampled_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, samples: int) -> Tensor:

@@ -15,7 +15,7 @@ from korseq.heads.language_model import LanguageModelModule
 from korseq.labels import LabelSet
 from korseq.model import SequenceModel
 from korseq.nn import GRU, LSTM, RNN, Batch, Dense, Embedding, Embeddings, Encoder, Stack, Transformer
-from korseq.nn.cross_entropy import linear_cross_entropy, sampled_cross_entropy
+from korseq.nn.cross_entropy import linear_cross_entropy, sampled_cross_entropy, symbol_log_probs
 from korseq.nn.encoders.base import sight_of
 from korseq.nn.search import BOS, EOS, PAD, UNK
 
@@ -62,7 +62,7 @@ def log_probs(model: SequenceModel, text: list[int]) -> list[float]:
         for place in range(len(ids)):
             told = place + 1 if direction == "forward" else place - 1
             if 0 <= told < len(ids):
-                scores = head._table @ project(half[place]) + head.bias
+                scores = head.table @ project(half[place]) + head.bias
                 found.append(torch.log_softmax(scores, dim=0)[ids[told]].item())
     return found
 
@@ -172,6 +172,15 @@ def test_only_training_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not torch.allclose(head.loss(model(batch), batch.targets)[0], full)
     head.loss(model(batch), batch.targets)[0].backward()
     assert model.embeddings.stages[0].table.weight.grad.abs().sum() > 0  # type: ignore[union-attr, operator]
+
+
+def test_log_probs_are_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    states, weight, bias, targets = tensors()
+    expected = -F.cross_entropy(states @ weight.t() + bias, targets, reduction="none")
+    with torch.no_grad():
+        torch.testing.assert_close(symbol_log_probs(states, weight, bias, targets), expected)
+        monkeypatch.setattr("korseq.nn.cross_entropy._SCORES", 3 * V)
+        torch.testing.assert_close(symbol_log_probs(states, weight, bias, targets), expected)
 
 
 def test_the_loss_of_the_full_softmax_is_torchs() -> None:
