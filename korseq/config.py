@@ -55,6 +55,15 @@ class Config:
         return self.encoder if isinstance(self.encoder, tuple) else (self.encoder,)
 
     @property
+    def reads_numbers(self) -> bool:
+        """Whether it reads sequences of numbers instead of texts."""
+        return any(stage.reads_numbers for stage in self.embeddings)
+
+    def analyzer(self) -> str:
+        """The fingerprint of the tokenizer of what is read; empty if that is no text."""
+        return "" if self.reads_numbers else self.tokenizer.fingerprint()
+
+    @property
     def writer(self) -> Tokenizer:
         """The tokenizer of targets."""
         return self.target_tokenizer or self.tokenizer
@@ -182,12 +191,17 @@ def _contradictions(config: Config) -> list[str]:
         mistakes.append("embedding: KiwiVectors are of Kiwi's morphemes; use the tokenizer KiwiTokenizer")
     for encoder in config.encoders:
         longest = encoder.longest()
-        if longest is not None and longest < config.sequence.max_length:
+        if longest is not None and config.head.each_step:
+            mistakes.append(
+                f"encoder: {type(encoder).__name__} knows {longest} positions, but EachStep reads sequences of any length; set "
+                'positions = "sinusoidal"'
+            )
+        elif longest is not None and longest < config.sequence.max_length:
             mistakes.append(
                 f"sequence.max_length: is {config.sequence.max_length}, but {type(encoder).__name__} knows {longest} positions; "
                 "raise max_positions or lower max_length"
             )
-    mistakes += _target_contradictions(config) + _language_model_contradictions(config)
+    mistakes += _target_contradictions(config) + _language_model_contradictions(config) + _number_contradictions(config)
     return mistakes + config.head.contradictions()
 
 
@@ -235,6 +249,24 @@ def _language_model_contradictions(config: Config) -> list[str]:
     return mistakes
 
 
+def _number_contradictions(config: Config) -> list[str]:
+    """What does not go together with sequences of numbers, or only with them."""
+    if not config.reads_numbers:
+        steps = "head: EachStep is for sequences of numbers (FeatureSequence); tokens of texts are told by a Tagger"
+        return [steps] if config.head.each_step else []
+    name = type(config.head).__name__
+    mistakes = []
+    if len(config.embeddings) > 1:
+        mistakes.append("embedding: FeatureSequence reads numbers, the others texts; a pipeline reads one of the two")
+    if config.head.reads not in ("label", "pairs") or config.head.texts > 1:
+        mistakes.append(f"head: {name} is about texts, but FeatureSequence reads numbers")
+    elif config.head.reads == "pairs" and config.target_tokenizer is None:
+        mistakes.append("target_tokenizer: is needed, for only the targets are texts here")
+    if config.sequence.add_bos_eos:
+        mistakes.append("sequence.add_bos_eos: has no meaning for numbers; leave it out")
+    return mistakes
+
+
 _SEEN: dict[Sight, str] = {
     "before": "what stands before them",
     "after": "what stands after them",
@@ -253,6 +285,9 @@ def _stage_contradictions(path: str, stages: Sequence[EmbeddingStage], tokenizer
     seen: dict[str, tuple[int, int | None]] = {}
     for i, stage in enumerate(stages):
         place = f"{path}.{i}" if len(stages) > 1 else path
+        if stage.reads_numbers:
+            mistakes += [f"{place}.{message}" for message in stage.contradictions()]
+            continue
         if stage.feature not in FEATURES:
             mistakes.append(
                 f"{place}.feature: there is no feature '{stage.feature}'{did_you_mean(stage.feature, FEATURES)}"

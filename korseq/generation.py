@@ -99,20 +99,20 @@ class Generated:
 
 
 def generated(
-    written: Written, analysis: Analysis, writer: Tokenizer, vocabulary: Vocabulary, options: SequenceOptions
+    written: Written, analysis: Analysis | None, writer: Tokenizer, vocabulary: Vocabulary, options: SequenceOptions
 ) -> Generated:
     """What a decoder wrote for a text.
 
     Args:
         written: As ids of `vocabulary`.
-        analysis: Of the text.
+        analysis: Of the text; None if what was read is none, so that nothing in it can be pointed at.
         writer: Makes text of tokens.
         options: By which the text was cut.
     """
     tokens = [_tokens(hypothesis, vocabulary) for hypothesis in written.hypotheses]
     outputs = [writer.decode(of_one) for of_one in tokens]
     alignment = None
-    if written.attention is not None:
+    if written.attention is not None and analysis is not None:
         alignment = _aligned(written.attention, analysis, outputs[0], tokens[0], writer, options)
     return Generated.of(list(zip(outputs, written.hypotheses, strict=True)), alignment)
 

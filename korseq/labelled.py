@@ -16,6 +16,7 @@ import numpy as np
 
 from korseq.config import Config
 from korseq.data.encoded import StoredAnalyses, analyze
+from korseq.data.numbers import encode_numbers, numbers_in, read_numbers
 from korseq.data.pairs import kept_pairs
 from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
 from korseq.data.splits import stratified_split
@@ -39,10 +40,17 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def read_rows(source: Source, config: Config, split: str) -> Dataset:
-    """The rows of a labelled source; says how many were left out, if `on_error` allows it."""
+def read_rows(source: Source, config: Config, split: str, figures: Sequence[str] | None = None) -> Dataset:
+    """The rows of a labelled source; says how many were left out, if `on_error` allows it.
+
+    Args:
+        figures: Of sequences of numbers: which each step must have; None to find them.
+    """
     kind = config.head.reads
-    rows = read(source, config.data, split, labelled=kind != "text", kind=kind)
+    if config.reads_numbers:
+        rows = read_numbers(source, config.data, split, figures, config.head.each_step)
+    else:
+        rows = read(source, config.data, split, labelled=kind != "text", kind=kind, texts=config.head.texts)
     if kind == "text":
         rows = rows.add_column("label", [""] * len(rows))
     skipped = skipped_rows(rows)
@@ -52,7 +60,7 @@ def read_rows(source: Source, config: Config, split: str) -> Dataset:
     if kind != "pairs":
         return rows
     _of_each(rows, config.head.canonical)
-    return _worth_learning(rows, config.data) if split == "train" else rows
+    return _worth_learning(rows, config.data) if split == "train" and not config.reads_numbers else rows
 
 
 def _worth_learning(rows: Dataset, options: DataSettings) -> Dataset:
@@ -98,9 +106,11 @@ def labels_of(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet
 def with_learnt_tokenizers(config: Config, rows: Dataset, known: Config | None) -> Config:
     """The settings with what their tokenizers must learn of the training data; with what those of the pipeline to start from
     have learnt, if they are the same."""
-    joint = isinstance(config.head, Seq2Seq) and config.target_tokenizer is None
-    read = chain(rows["text"], rows["label"]) if joint else rows["text"]
-    tokenizer = _learnt(config.tokenizer, known.tokenizer if known else None, read)
+    tokenizer = config.tokenizer
+    if not config.reads_numbers:
+        joint = isinstance(config.head, Seq2Seq) and config.target_tokenizer is None
+        read = chain(rows["text"], rows["label"]) if joint else texts_of(config, rows)["text"]
+        tokenizer = _learnt(tokenizer, known.tokenizer if known else None, read)
     writer = config.target_tokenizer
     if writer is not None:
         writer = _learnt(writer, known.target_tokenizer if known else None, rows["label"])
@@ -112,8 +122,11 @@ def _learnt(tokenizer: Tokenizer, known: Tokenizer | None, texts: Iterable[str])
 
 
 def analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[Iterable[Analysis], list[Units]]:
-    """The analyses of labelled rows, from the cache if they are there, and their units."""
-    stored = StoredAnalyses(rows["text"], analyze(rows, config.tokenizer, max_characters(config), progress))
+    """The analyses of labelled rows, from the cache if they are there, and their units; none if the rows have no texts."""
+    if config.reads_numbers:
+        return (), []
+    texts = texts_of(config, rows)
+    stored = StoredAnalyses(texts["text"], analyze(texts, config.tokenizer, max_characters(config), progress))
     if config.head.unit is None:
         return stored, []
     analyses, words = list(stored), None
@@ -122,13 +135,34 @@ def analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[Iterabl
     return analyses, units_in(config, analyses, words)
 
 
+def texts_of(config: Config, rows: Dataset) -> Dataset:
+    """The texts that are read, in the column `text`; where a row has two, one after the other."""
+    import datasets
+
+    if config.head.texts == 1:
+        return rows
+    pairs = zip(rows["text"], rows["second"], strict=True)
+    return datasets.Dataset.from_dict({"text": list(chain.from_iterable(pairs))})
+
+
 def encode_rows(
-    config: Config, vocabularies: Mapping[str, Vocabulary], labels: LabelSet, rows: Dataset, progress: bool
+    config: Config,
+    vocabularies: Mapping[str, Vocabulary],
+    labels: LabelSet,
+    rows: Dataset,
+    progress: bool,
+    analyzed: tuple[Iterable[Analysis], list[Units]] | None = None,
 ) -> Encoded:
-    """Labelled rows as ids with targets."""
-    analyses, units = analyze_rows(config, rows, progress)
-    encoded = encode_texts(config, vocabularies, analyses, units)
-    return with_targets(encoded, config, rows, labels, vocabularies, progress)
+    """Labelled rows as ids with targets.
+
+    Args:
+        analyzed: What `analyze_rows` gave for them; None to ask it here.
+    """
+    if config.reads_numbers:
+        encoded = Encoded(encode_numbers(numbers_in(rows), config.sequence, config.head.each_step))
+    else:
+        encoded = encode_texts(config, vocabularies, *(analyzed or analyze_rows(config, rows, progress)))
+    return _with_targets(encoded, config, rows, labels, vocabularies, progress)
 
 
 def target_analyses(config: Config, rows: Dataset, progress: bool) -> StoredAnalyses:
@@ -137,7 +171,7 @@ def target_analyses(config: Config, rows: Dataset, progress: bool) -> StoredAnal
     return StoredAnalyses(texts["text"], analyze(texts, config.writer, max_characters(config), progress))
 
 
-def with_targets(
+def _with_targets(
     encoded: Encoded,
     config: Config,
     rows: Dataset,
@@ -160,7 +194,9 @@ def with_targets(
         return replace(encoded, data=replace(encoded.data, targets=ids, target_offsets=encoded.data.offsets))
     if isinstance(head, Tagger):
         return _with_tags(encoded, head, _of_each(rows, partial(head.target, labels=labels)), labels, name_of(rows))
-    targets = _of_each(rows, partial(head.target, labels=labels))
+    targets: list[Any] = _of_each(rows, partial(head.target, labels=labels))
+    if head.each_step:
+        targets = list(chain.from_iterable(targets))
     numbers = np.asarray(targets, dtype=np.int64 if isinstance(targets[0], int) else np.float32)
     return replace(encoded, data=replace(encoded.data, targets=numbers))
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import torch
 
@@ -18,6 +16,7 @@ from korseq.card import training_card
 from korseq.config import Config, build_config, read_config
 from korseq.continuation import continued
 from korseq.data.encoded import EncodedData, SequenceOptions
+from korseq.data.numbers import NUMBERS, figures_in
 from korseq.data.readers import DataSettings, Source, name_of
 from korseq.errors import CheckpointError, ConfigError, KorseqError
 from korseq.export import CTranslate2Runtime
@@ -33,9 +32,9 @@ from korseq.labelled import (
     report_spans,
     split_rows,
     target_analyses,
+    texts_of,
     with_learnt_tokenizers,
     with_names,
-    with_targets,
 )
 from korseq.labels import LabelSet
 from korseq.mapping import mapped_dataset, mapped_rows
@@ -46,11 +45,10 @@ from korseq.nn.search import Search
 from korseq.prepare import (
     TARGET,
     Encoded,
-    Spans,
-    as_texts,
-    encode_texts,
+    Item,
+    encoded_windows,
     finished,
-    max_characters,
+    item_of,
     target_vocabulary,
     vocabularies_of,
     with_resampling,
@@ -99,6 +97,11 @@ class _Fitted:
     model: SequenceModel | None
     card: str
     runtime: CTranslate2Runtime | None = None
+
+    @property
+    def figures(self) -> tuple[str, ...] | None:
+        """The numbers that it reads of a step; None if it reads texts."""
+        return self.vocabularies[NUMBERS].tokens if NUMBERS in self.vocabularies else None
 
 
 class Pipeline:
@@ -193,10 +196,13 @@ class Pipeline:
         )
         origin = Pipeline.load(start, device="cpu") if isinstance(start, str | Path) else start
         before = origin._require_fitted() if origin else None
-        rows = read_rows(train, config, "train")
+        rows = read_rows(train, config, "train", before.figures if before else None)
         known = before.labels if before and origin and config.head.has_labels_of(origin.config.head) else None
         labels = labels_of(config, rows, known)  # before the split: a rare one may be in either part
-        train_rows, dev_rows = split_rows(config, rows) if dev is None else (rows, read_rows(dev, config, "dev"))
+        figures = figures_in(rows) if config.reads_numbers else None
+        train_rows, dev_rows = (
+            split_rows(config, rows) if dev is None else (rows, read_rows(dev, config, "dev", figures))
+        )
         config = with_learnt_tokenizers(config, train_rows, origin.config if origin else None)
         learnt, vocabularies = self._encode_for_training(config, train_rows, labels, before, progress)
         held_out = encode_rows(config, vocabularies, labels, dev_rows, progress)
@@ -209,6 +215,7 @@ class Pipeline:
         torch.manual_seed(config.training.seed)
         model = build_model(config, vocabularies, labels, pretrained=True)
         assert learnt.data.targets is not None
+        model.embeddings.prepare({feature: torch.from_numpy(ids) for feature, ids in learnt.data.ids.items()})
         model.head.prepare(torch.from_numpy(learnt.data.targets))
         if origin is not None:
             warm_start(model, vocabularies, labels, config, origin.saved())
@@ -250,17 +257,18 @@ class Pipeline:
         config: Config, rows: Dataset, labels: LabelSet, before: _Fitted | None, progress: bool
     ) -> tuple[Encoded, dict[str, Vocabulary]]:
         """The training data as ids, and the vocabularies made of it."""
-        analyses, units = analyze_rows(config, rows, progress)
+        analyzed = analyze_rows(config, rows, progress)
         known = before.vocabularies if before else {}
         fixed = fixed_vocabularies(config)
+        if config.reads_numbers:
+            fixed[NUMBERS] = Vocabulary(figures_in(rows))
         if config.target_embedding is not None and TARGET not in fixed:
             fixed[TARGET] = target_vocabulary(config, target_analyses(config, rows, progress), known.get(TARGET))
-        vocabularies = vocabularies_of(config, analyses, units, fixed, known)
-        encoded = with_targets(
-            encode_texts(config, vocabularies, analyses, units), config, rows, labels, vocabularies, progress
-        )
-        texts = (rows["text"], rows["label"] if config.target_embedding is not None else ())
-        data = with_resampling(config, encoded.data, vocabularies, *texts)
+        vocabularies = vocabularies_of(config, *analyzed, fixed, known)
+        encoded = encode_rows(config, vocabularies, labels, rows, progress, analyzed)
+        sources = () if config.reads_numbers else texts_of(config, rows)["text"]
+        targets = rows["label"] if config.target_embedding is not None else ()
+        data = with_resampling(config, encoded.data, vocabularies, sources, targets)
         return replace(
             encoded, data=data, analyses=(), units=()
         ), vocabularies  # which only answers need, and are large
@@ -268,22 +276,27 @@ class Pipeline:
     # Use ------------------------------------------------------------------------------------------------------------
 
     @overload
-    def __call__(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap] # a str is an iterable of str too
+    def __call__(self, texts: str | tuple[str, str] | Mapping[str, Any]) -> Prediction: ...  # type: ignore[overload-overlap] # iterables, too
     @overload
-    def __call__(self, texts: Iterable[str | Sequence[str]]) -> list[Prediction]: ...
-    def __call__(self, texts: str | Iterable[str | Sequence[str]]) -> Prediction | list[Prediction]:
+    def __call__(self, texts: Iterable[Item]) -> list[Prediction]: ...
+    def __call__(self, texts: Item | Iterable[Item]) -> Prediction | list[Prediction]:
         """The prediction for one text, or a list of those for several, in order. An empty text gets an answer too.
+
+        A pipeline that predicts of two texts takes them as a tuple, or a list of tuples. One that reads numbers takes a list of
+        sequences, each a list of steps, and these are lists of numbers, or mappings from the figures' names to numbers; None is
+        a missing one. A sequence of one step may stand for itself, and a single mapping for one of these.
 
         A text may be given as a list of its words, `[["그는", "갔다", "."], …]`: a head that tags words then tags these, in the
         text that they make with a space between them. Empty words are left out.
         """
-        if isinstance(texts, str):
-            (answer,) = self.stream([texts])  # to the end, where it says what was cut
+        is_pair = self.config.head.texts == 2 and isinstance(texts, tuple) and all(isinstance(t, str) for t in texts)
+        if isinstance(texts, str | Mapping) or is_pair:
+            (answer,) = self.stream([cast(Item, texts)])  # to the end, where it says what was cut
             return answer
         return list(self.stream(texts))
 
     def stream(
-        self, texts: Iterable[str | Sequence[str]], window: int = _WINDOW, precision: Precision = "auto"
+        self, texts: Iterable[Item], window: int = _WINDOW, precision: Precision = "auto"
     ) -> Iterator[Prediction]:
         """Predictions one by one, in order, for any number of texts in constant memory.
 
@@ -294,14 +307,8 @@ class Pipeline:
         """
         fitted = self._require_fitted()
         config = self.config
-        # Of the texts that the tokenizer has taken in.
-        words: deque[Spans | None] | None = deque() if config.head.unit == "word" else None
-        analyses = config.tokenizer.stream(as_texts(texts, words), max_characters(config))
         seen = truncated = 0
-        while True:
-            encoded = encode_texts(config, fitted.vocabularies, islice(analyses, window), words=words)
-            if not len(encoded.data):
-                break
+        for encoded in encoded_windows(config, fitted.vocabularies, texts, window):
             seen, truncated = seen + len(encoded.data), truncated + encoded.data.truncated
             answers = self._answers(encoded.data, precision)
             yield from finished(config, encoded, answers, fitted.vocabularies)
@@ -321,7 +328,9 @@ class Pipeline:
 
         Raises:
             DataError: If there is no such column, or one that is called like a new one.
+            ConfigError: If the pipeline does not predict of single texts.
         """
+        self.require_single_texts()
 
         def stream(texts: Iterable[str]) -> Iterator[Prediction]:
             return self.stream(texts, batch_size)
@@ -330,6 +339,23 @@ class Pipeline:
         if not hasattr(rows, "column_names"):
             return mapped_rows(rows, stream, columns, text, prefix)
         return mapped_dataset(rows, stream, columns, text, prefix, batch_size, f"{self.config} {self._checksum()}")
+
+    def item(self, line: str) -> Item:
+        """What a line of a file says, to be predicted of: a text; a pair of texts, with a tab between them; or a sequence of
+        numbers as JSON.
+
+        Raises:
+            DataError: If it is none of what this pipeline reads.
+        """
+        return item_of(self.config, self._require_fitted().vocabularies, line)
+
+    def require_single_texts(self) -> None:
+        """Raises:
+        ConfigError: If what it predicts of is a pair of texts, or numbers.
+        """
+        if self.config.reads_numbers or self.config.head.texts > 1:
+            what = "sequences of numbers" if self.config.reads_numbers else "pairs of texts"
+            raise ConfigError(f"the pipeline predicts of {what}, not of single texts; hand them to Pipeline.stream")
 
     def _checksum(self) -> str:
         """Of the network."""
@@ -401,7 +427,7 @@ class Pipeline:
         """
         fitted = self._require_fitted()
         config = replace(self.config, data=data or self.config.data)
-        rows = read_rows(source, config, "test")
+        rows = read_rows(source, config, "test", fitted.figures)
         encoded = encode_rows(config, fitted.vocabularies, fitted.labels, rows, True)
         _warn_truncated(encoded.data.truncated, len(rows), config.sequence)
         answers = self._answers(encoded.data, "fp32", progress=True)
@@ -426,7 +452,7 @@ class Pipeline:
         fitted = self._require_fitted()
         return Saved(
             self.config,
-            self.config.tokenizer.fingerprint(),
+            self.config.analyzer(),
             fitted.vocabularies,
             fitted.labels,
             self.model.state_dict(),
@@ -463,7 +489,7 @@ class Pipeline:
         if threads is not None:
             config = replace(config, tokenizer=config.tokenizer.with_threads(threads))
         pipeline = cls.from_config(config, device)
-        if saved.analyzer != saved.config.tokenizer.fingerprint():
+        if saved.analyzer != saved.config.analyzer():
             warnings.warn(
                 f"{folder}: was trained with another version of Kiwi; its scores may differ here. Evaluate it again",
                 stacklevel=2,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
-from typing import TypeAlias
+from itertools import accumulate, islice, repeat
+from typing import Any, TypeAlias
 
 from korseq.config import Config
 from korseq.data.encoded import TARGETS, EncodedData, SequenceOptions, count_symbols, encode
+from korseq.data.numbers import NUMBERS, Steps, encode_numbers, steps_of
 from korseq.data.resampling import resampling
 from korseq.data.tagged import encode_units
-from korseq.errors import ConfigError
+from korseq.errors import ConfigError, DataError
 from korseq.generation import generated
 from korseq.heads.base import Prediction
 from korseq.heads.language_model import LanguageModel, Likelihood
@@ -26,6 +28,8 @@ from korseq.text.units import Units, units_of
 from korseq.text.vocabulary import Vocabulary
 
 Vocabularies: TypeAlias = Mapping[str, Vocabulary]
+# What a prediction is of: a text, or the list of its words; a pair of texts; or a sequence of numbers, as `steps_of` reads it.
+Item: TypeAlias = "str | Sequence[Any] | Mapping[str, Any]"
 Spans: TypeAlias = Sequence[tuple[int, int]]
 
 # The vocabulary of a feature of units is told from that of tokens by this prefix; that of all words of the training data has
@@ -161,7 +165,7 @@ def encode_texts(
     features = {stage.feature for stage in config.embeddings}
     of_tokens = {feature: v for feature, v in vocabularies.items() if feature in features}
     if not config.head.keeps_analyses:  # each is read as soon as the tokenizer has it
-        return Encoded(encode(analyses, of_tokens, config.sequence))
+        return Encoded(replace(encode(analyses, of_tokens, config.sequence), texts=config.head.texts))
     kept = list(analyses)
     if config.head.unit is None:
         return Encoded(encode(kept, of_tokens, config.sequence), kept)
@@ -169,6 +173,63 @@ def encode_texts(
         units = units_in(config, kept, None if words is None else [words.popleft() for _ in kept])
     of_units = {stage.feature: vocabularies[unit_feature(stage.feature)] for stage in config.head.stages}
     return Encoded(encode_units(kept, units, of_tokens, of_units, config.sequence), kept, units)
+
+
+def encoded_windows(
+    config: Config, vocabularies: Vocabularies, items: Iterable[Item], window: int
+) -> Iterator[Encoded]:
+    """What is to be predicted of, so many at a time.
+
+    Raises:
+        DataError: If an item is none of those that the pipeline reads; names its place.
+    """
+    if config.reads_numbers:
+        sequences = _numbers(items, vocabularies[NUMBERS].tokens)
+        while chosen := list(islice(sequences, window)):
+            yield Encoded(encode_numbers(chosen, config.sequence, config.head.each_step))
+        return
+    # Of the texts that the tokenizer has taken in.
+    words: deque[Spans | None] | None = deque() if config.head.unit == "word" else None
+    texts = as_texts(items, words) if config.head.texts == 1 else _unpaired(items)
+    analyses = config.tokenizer.stream(texts, max_characters(config))
+    while True:
+        encoded = encode_texts(config, vocabularies, islice(analyses, window * config.head.texts), words=words)
+        if not len(encoded.data):
+            break
+        yield encoded
+
+
+def item_of(config: Config, vocabularies: Vocabularies, line: str) -> Item:
+    """What a line says: a text; two texts with a tab between them; or numbers as JSON.
+
+    Raises:
+        DataError: If it is not what the pipeline predicts of.
+    """
+    if config.reads_numbers:
+        try:
+            steps: Item = steps_of(json.loads(line), vocabularies[NUMBERS].tokens).tolist()
+            return steps
+        except (ValueError, RecursionError) as error:
+            raise DataError(f'expected numbers as JSON, such as [[1.5, null]] or {{"키": 170}}: {error}') from None
+    texts = line.split("\t") if config.head.texts > 1 else [line]
+    if len(texts) != config.head.texts:
+        raise DataError(f"expected two texts with a tab between them, got {len(texts)}")
+    return line if len(texts) == 1 else texts
+
+
+def _numbers(items: Iterable[Any], figures: Sequence[str]) -> Iterator[Steps]:
+    for row, item in enumerate(items, start=1):
+        try:
+            yield steps_of(item, figures)
+        except ValueError as error:
+            raise DataError(str(error), "the given sequences", row) from None
+
+
+def _unpaired(items: Iterable[Any]) -> Iterator[str]:
+    for row, item in enumerate(items, start=1):
+        if isinstance(item, str) or len(item) != 2 or not all(isinstance(text, str) for text in item):
+            raise DataError(f"expected two texts, got {item!r:.80}", "the given pairs", row)
+        yield from item
 
 
 def max_characters(config: Config) -> int | None:
@@ -183,9 +244,10 @@ def finished(
     head, data = config.head, encoded.data.units
     if isinstance(head, Seq2Seq):
         written = [answer for answer in answers if isinstance(answer, Written)]
+        sources = repeat(None) if config.reads_numbers else encoded.analyses
         return [
             generated(*of_text, config.writer, vocabularies[TARGET], config.sequence)
-            for of_text in zip(written, encoded.analyses, strict=True)
+            for of_text in zip(written, sources, strict=not config.reads_numbers)
         ]
     if isinstance(head, LanguageModel):
         likelihoods = [answer for answer in answers if isinstance(answer, Likelihood)]
@@ -199,10 +261,12 @@ def finished(
     return [entities(head, *of_text) for of_text in texts]
 
 
-def as_texts(items: Iterable[str | Sequence[str]], words: deque[Spans | None] | None) -> Iterator[str]:
+def as_texts(items: Iterable[Item], words: deque[Spans | None] | None) -> Iterator[str]:
     """Texts as strings; where the words stand of those that are given word by word goes to `words`, if anybody wants to know,
     and None for others."""
-    for item in items:
+    for row, item in enumerate(items, start=1):
+        if isinstance(item, Mapping):
+            raise DataError(f"expected a text, got {item!r:.80}", "the given texts", row)
         text, spans = (item, None) if isinstance(item, str) else (" ".join(item), _places(item))
         if words is not None:
             words.append(spans)

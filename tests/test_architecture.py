@@ -25,10 +25,10 @@ FLOORS: list[set[str]] = [
     {"config"},
     {"card", "continuation", "identity", "prepare"},
     {"building", "labelled", "saving"},
-    {"warm_start", "export"},
+    {"warm_start", "export", "inspection"},
     {"pipeline"},
     {"processing"},
-    {"demo", "doctor"},
+    {"demo", "doctor", "gallery"},
     {"cli"},
     {"__main__"},
 ]

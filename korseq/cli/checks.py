@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -16,6 +17,23 @@ def demo() -> None:
     from korseq.demo import show
 
     show()
+
+
+@commands.command(epilog="**Example**: `korseq shapes --commands` (what trains each of them)")
+def shapes(
+    commands: Annotated[bool, typer.Option("--commands", help="Show the command that trains each of them.")] = False,
+) -> None:
+    """Show the shapes of sequence models (one to one, one to many, many to one, many to many), each with a pipeline and a corpus
+    that come with korseq."""
+    from itertools import groupby
+
+    from korseq.gallery import EXAMPLES
+
+    for shape, examples in groupby(EXAMPLES, key=lambda example: example.shape):
+        print(shape)
+        for example in examples:
+            what = f"{example.goes_in} → {example.comes_out}"
+            print(f"  {example.command}" if commands else f"  {what:40} {example.pipeline:30} {example.corpus}")
 
 
 @commands.command()

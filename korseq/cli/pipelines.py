@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from korseq.cli.options import Run, TextColumn, one_of
-from korseq.errors import CheckpointError, ConfigError
+from korseq.errors import CheckpointError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from korseq import Pipeline
     from korseq.heads import Prediction
     from korseq.heat_map import HeatMap
     from korseq.nn.search import Search
+    from korseq.prepare import Item
     from korseq.training import Scores
 
 commands = typer.Typer()
@@ -139,6 +140,10 @@ def evaluate(
 
 - `korseq predict runs/ko-en --heat-map attention.png "내일은 비가 올 거예요."` (what came from where, as a picture)
 
+- `korseq predict runs/similarity $'비가 온다\t눈이 내린다'` (a pipeline of two texts: with a tab between them)
+
+- `korseq predict runs/bankruptcy '[{"매출액": 120, "부채비율": 80}, {"매출액": 90, "부채비율": null}]'` (one of numbers: as JSON)
+
 - `korseq predict runs/chatbot --temperature 0.8 "오늘 너무 피곤해"` (another answer every time, with another --seed)
 """
 )
@@ -183,10 +188,14 @@ def predict(
     search = _search(pipeline, beam, alternatives, {"temperature": temperature, "seed": seed})
     pipeline = pipeline if search is None else pipeline.with_search(search)
     typing = not texts and sys.stdin.isatty()
-    asked, answered = tee(map(without_surrogates, texts) if texts else _stdin_lines())
+    lines = map(without_surrogates, texts) if texts else _stdin_lines()
+    refused = 0
     # A person who types wants each answer at once; a pipe wants speed, and `stream` looks ahead.
-    predictions = map(pipeline, asked) if typing else pipeline.stream(asked)
-    for text, prediction in zip(answered, predictions, strict=True):
+    for text, prediction in _answered(pipeline, lines, at_once=typing):
+        if isinstance(prediction, DataError):
+            refused += 1
+            sys.stdout.write(json.dumps({"text": text, "error": str(prediction)}, ensure_ascii=False) + "\n")
+            continue
         sys.stdout.write(json.dumps({"text": text} | prediction.as_dict(), ensure_ascii=False) + "\n")
         if typing:
             sys.stdout.flush()
@@ -195,6 +204,8 @@ def predict(
         if heat_map:
             _heat_map(prediction).save(heat_map)
     sys.stdout.flush()
+    if refused:
+        sys.exit(f"korseq: {refused:,} lines were not predicted of; their answers say why")
 
 
 @commands.command(
@@ -286,6 +297,37 @@ def _stdin_lines() -> Iterator[str]:
     """Lines ended by LF; broken UTF-8 becomes U+FFFD, so that every line gets its answer."""
     for line in sys.stdin.buffer:
         yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", errors="replace")
+
+
+def _answered(pipeline: Pipeline, lines: Iterable[str], at_once: bool) -> Iterator[tuple[str, Prediction | DataError]]:
+    """Each line with its prediction; with what is wrong with it, if the pipeline cannot read it.
+
+    Args:
+        at_once: Answer each before the next is read.
+    """
+    waiting: deque[tuple[str, DataError | None]] = deque()
+
+    def items() -> Iterator[Item]:
+        for line in lines:
+            try:
+                item = pipeline.item(line)
+            except DataError as error:
+                waiting.append((line, error))
+            else:
+                waiting.append((line, None))
+                yield item
+
+    def refused() -> Iterator[tuple[str, DataError]]:
+        while waiting and waiting[0][1] is not None:
+            line, error = waiting.popleft()
+            assert error is not None
+            yield line, error
+
+    one_by_one = (answer for item in items() for answer in pipeline.stream([item]))
+    for prediction in one_by_one if at_once else pipeline.stream(items()):
+        yield from refused()
+        yield waiting.popleft()[0], prediction
+    yield from refused()
 
 
 def _search(

@@ -19,12 +19,13 @@ _POOL = 64
 
 
 def collate(data: EncodedData, indices: NDArray[np.int64], rounded: bool = False) -> Batch:
-    """The padded batch of the given sequences; no Python work per token.
+    """The padded batch of the given examples; no Python work per token.
 
     Args:
         rounded: Pad to one of a few widths.
     """
-    tokens = _padded(data, indices, rounded)
+    rows = indices if data.texts == 1 else (indices[:, None] * data.texts + np.arange(data.texts)).ravel()
+    tokens = _padded(data, rows, rounded)
     if data.units is None:
         targets = None if data.targets is None else _targets(data, data.targets, indices)
         return Batch(tokens.ids, tokens.parts, tokens.mask, targets, indices)
@@ -41,6 +42,9 @@ def collate(data: EncodedData, indices: NDArray[np.int64], rounded: bool = False
 
 
 def _targets(data: EncodedData, targets: NDArray[Any], indices: NDArray[np.int64]) -> Tensor:
+    if data.each_step:
+        places, real = _ragged(data.offsets, indices, False)
+        return torch.from_numpy(targets[places[real]])
     if data.target_offsets is None:
         return torch.from_numpy(targets[indices])
     places, real = _ragged(data.target_offsets, indices, False)
@@ -51,6 +55,9 @@ def _padded(data: EncodedData, indices: NDArray[np.int64], rounded: bool) -> Seq
     places, mask = _ragged(data.offsets, indices, rounded)
     ids, parts = {}, {}
     for feature, flat in data.ids.items():
+        if flat.ndim == 2:  # numbers
+            ids[feature] = torch.from_numpy(np.where(mask[:, :, None], flat[places], np.float32(0)))
+            continue
         padded = np.where(mask, flat[places], 0).astype(np.int64)
         if feature in data.parts:
             rows, inverse = np.unique(padded, return_inverse=True)

@@ -42,6 +42,9 @@ LABEL_NAMES = (
     "평점",
     "점수",
 )
+# Of two texts that belong together.
+FIRST_NAMES = ("sentence1", "text1", "premise", "question1", "문장1")
+SECOND_NAMES = ("sentence2", "text2", "hypothesis", "question2", "문장2", "second")
 
 
 def find_column(source: str, columns: Sequence[str], chosen: str | None, usual: Sequence[str], role: str) -> str:

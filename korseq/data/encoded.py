@@ -160,19 +160,22 @@ class EncodedData:
     """Sequences of ids, end to end: sequence i of a feature is `ids[feature][offsets[i]:offsets[i + 1]]`.
 
     Attributes:
-        ids: feature → (total tokens,) int32: ids of the vocabulary or, for a feature with parts, rows of its `parts`.
+        ids: feature → (total tokens,) int32: ids of the vocabulary or, for a feature with parts, rows of its `parts`. Of
+            sequences of numbers (total steps, figures) float32, NaN where a figure is missing.
         offsets: (sequences + 1,) int64.
         parts: Of the features that have parts.
-        targets: One a sequence: int64 indices, float32 numbers or rows of numbers; None when predicting. Or, if there
-            are units, one a unit.
+        targets: One an example: int64 indices, float32 numbers or rows of numbers; None when predicting. Or, if there
+            are units, one a unit; or one a step.
         target_offsets: (sequences + 1,) int64, if sequences of ids are to be learnt: that of sequence i is
             `targets[target_offsets[i]:target_offsets[i + 1]]`, from `<bos>` to `<eos>`.
         truncated: How many sequences were cut at `max_length`.
         units: What a tagger tags; None for what is predicted of whole texts.
         resampled: What every epoch of training cuts in another way: the only feature, `TARGETS`, or both.
+        texts: How many sequences an example has: 2 where it is a pair of texts, whose sequences follow each other.
+        each_step: Whether there is a target for every step of a sequence, instead of one for the whole.
     """
 
-    ids: Mapping[str, NDArray[np.int32]]
+    ids: Mapping[str, NDArray[Any]]
     offsets: NDArray[np.int64]
     parts: Mapping[str, Parts]
     targets: NDArray[Any] | None
@@ -180,6 +183,8 @@ class EncodedData:
     units: EncodedUnits | None = None
     target_offsets: NDArray[np.int64] | None = None
     resampled: Mapping[str, Resampling] = field(default_factory=dict)
+    texts: int = 1
+    each_step: bool = False
 
     def of_epoch(self, seed: int, epoch: int) -> EncodedData:
         """The same as an epoch of training reads it: what is resampled, cut anew."""
@@ -200,15 +205,17 @@ class EncodedData:
         return changed
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return (len(self.offsets) - 1) // self.texts
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        return np.diff(self.offsets)
+        """Of the longest sequence of each example."""
+        lengths = np.diff(self.offsets)
+        return lengths if self.texts == 1 else lengths.reshape(-1, self.texts).max(axis=1)
 
     @property
     def widths(self) -> NDArray[np.int64]:
-        """How wide a batch must be for each sequence and what is to be learnt of it."""
+        """How wide a batch must be for each example and what is to be learnt of it."""
         return self.lengths if self.target_offsets is None else np.maximum(self.lengths, np.diff(self.target_offsets))
 
 

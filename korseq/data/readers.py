@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from korseq.data.annotations import ANNOTATED, SPAN_NAMES, AnnotationOptions, as_spans
-from korseq.data.columns import LABEL_NAMES, TEXT_NAMES, find_column
+from korseq.data.columns import FIRST_NAMES, LABEL_NAMES, SECOND_NAMES, TEXT_NAMES, find_column
 from korseq.data.files import File, is_file
 from korseq.data.formats import FORMATS, Row, columns_of, plain_lines, without_surrogates
 from korseq.data.hub import HUB_NAME, dataset_rows, from_hub, split_of
@@ -36,6 +36,9 @@ class DataSettings:
     Args:
         train, dev, test: Files, or a name on the Hugging Face hub, whose splits of these names are then used.
         text, label: Names of the columns; None to look for the usual ones. Of pairs: those of source and target.
+        second: Of heads that predict of two texts: the column of the second.
+        features: Of sequences of numbers: the columns of the figures; None for all columns that hold numbers.
+        sequence: Of sequences of numbers: the column whose cell is the same in all rows of a sequence; None if each row is one.
         reverse: Of pairs: from the second text to the first, where their columns are not named here.
         pairs: Of pairs: which to learn from.
         tag: For taggers: "upos" or "xpos" of CoNLL-U files; of other columns the number of the one with the tags, counted
@@ -52,6 +55,9 @@ class DataSettings:
     test: str | None = None
     text: str | None = None
     label: str | None = None
+    second: str | None = None
+    features: tuple[str, ...] | None = Field(default=None, strict=False)  # TOML has lists
+    sequence: str | None = None
     reverse: bool = False
     pairs: Annotated[PairFilter, Section()] = PairFilter()
     tag: str | int | None = None
@@ -63,12 +69,18 @@ class DataSettings:
 
 
 def read(
-    source: Source, options: DataSettings, split: str = "train", labelled: bool = True, kind: Kind = "label"
+    source: Source,
+    options: DataSettings,
+    split: str = "train",
+    labelled: bool = True,
+    kind: Kind = "label",
+    texts: int = 1,
 ) -> Dataset:
     """Read a source into memory-mapped rows.
 
     Args:
-        source: A file, a hub name, a `Dataset`, or rows: mappings, (text, label) pairs, or (if not `labelled`) strings.
+        source: A file, a hub name, a `Dataset`, or rows: mappings, (text, label) pairs, or (if not `labelled`) strings; with two
+            texts ((text, second), label).
         options: Column names, encoding, and what to do with bad rows.
         split: Which split to take of a hub dataset.
         labelled: Whether a label is needed.
@@ -76,11 +88,12 @@ def read(
             `korseq.data.annotations`), and in-memory rows have a list of spans (start, end, label) for a label. "pairs": another
             text; see `korseq.data.pairs`. "text": nothing else; a `.txt` file then has a text a line, and empty lines are none,
             unless `options.text` names a column of it.
+        texts: How many texts a row has: one, or two.
 
     Returns:
-        A dataset with the columns `text` (string), `label` (as found, or a list of `start`, `end`, `label`; absent if not
-        `labelled`) and `row` (its number in the source). Its `info.description` names the source, and `skipped_rows` in it
-        the rows set aside.
+        A dataset with the columns `text` (string), `second` (if there are two), `label` (as found, or a list of `start`, `end`,
+        `label`; absent if not `labelled`) and `row` (its number in the source). Its `info.description` names the source, and
+        `skipped_rows` in it the rows set aside.
 
     Raises:
         DataError: Naming the source, the row and the remedy.
@@ -93,17 +106,24 @@ def read(
     elif kind == "text" and options.text is None and isinstance(source, str | Path) and _is_plain(source):
         name, columns, rows = _plain(source, options)
     else:
-        name, columns, rows = paired or _open(source, options, split)
+        name, columns, rows = paired or open_rows(source, options, split)
+        if texts == 2:
+            columns, rows = _unfolded(columns, rows)
     first = next(rows, None)
     if first is None:
         raise DataError("there are no rows", name)
     if not columns:  # not one row has cells
-        raise DataError(_describe([first, *rows]), name, first.number)
-    text, label = _roles(name, columns, options, kind, labelled)
+        raise DataError(describe([first, *rows]), name, first.number)
+    text, label = _roles(name, columns, options, kind, labelled, texts)
+    second = find_column(name, columns, options.second, SECOND_NAMES, "second") if texts == 2 else None
     problems: list[Row] = []
     kept: dict[str, list[Any]] = {"text": [], "row": []} | ({"label": []} if labelled else {})
+    if second is not None:
+        kept["second"] = []
     for row in _with(first, rows):
         problem = row.problem or _problem(row, text, label)
+        if second is not None and not problem:
+            problem = _problem(row, second, None)
         if problem:
             problems.append(row._replace(problem=problem))
             continue
@@ -113,18 +133,20 @@ def read(
             continue
         if label is not None:
             try:
-                found = _spans(content, row.cells[label]) if spans else _storable(row.cells[label])
+                found = _spans(content, row.cells[label]) if spans else storable(row.cells[label])
             except ValueError as error:
                 problems.append(row._replace(problem=str(error)))
                 continue
             kept["label"].append(found)
         kept["text"].append(content)
+        if second is not None:
+            kept["second"].append(_as_text(row.cells[second]))
         kept["row"].append(row.number)
     if problems and options.on_error == "stop":
-        raise DataError(_describe(problems), name, problems[0].number)
+        raise DataError(describe(problems), name, problems[0].number)
     if not kept["text"]:
-        raise DataError(f"not one row can be used: {_describe(problems)}", name, problems[0].number)
-    return _dataset(kept, name, len(problems), spans)
+        raise DataError(f"not one row can be used: {describe(problems)}", name, problems[0].number)
+    return as_dataset(kept, name, len(problems), spans)
 
 
 def _is_plain(source: str | Path) -> bool:
@@ -148,7 +170,7 @@ def skipped_rows(dataset: Dataset) -> int:
     return int(dataset.info.description.partition("\n")[2] or 0)
 
 
-def _dataset(columns: dict[str, list[Any]], name: str, skipped: int, spans: bool) -> Dataset:
+def as_dataset(columns: dict[str, list[Any]], name: str, skipped: int, spans: bool = False) -> Dataset:
     import datasets
     import pyarrow as pa
 
@@ -156,14 +178,25 @@ def _dataset(columns: dict[str, list[Any]], name: str, skipped: int, spans: bool
     labels = columns.get("label")
     try:
         table = pa.table(
-            {k: pa.array(v, pa.large_string() if k == "text" else None) for k, v in columns.items() if k != "label"}
+            {
+                k: pa.array(v, pa.large_string() if k in ("text", "second") else None)
+                for k, v in columns.items()
+                if k != "label"
+            }
         )
         if labels is not None:
             table = table.append_column("label", pa.array(labels, pa.list_(span) if spans else None))
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         # Labels of mixed types, such as 1 and "긍정": keep them as the strings that a person would see.
-        table = table.append_column("label", pa.array([None if v is None else str(v) for v in labels or []]))
+        lists = all(isinstance(label, list) for label in labels or [])
+        table = table.append_column("label", pa.array([_as_seen(v, lists) for v in labels or []]))
     return datasets.Dataset(table, info=datasets.DatasetInfo(description=f"{name}\n{skipped}"))
+
+
+def _as_seen(label: Any, lists: bool) -> Any:
+    if lists and isinstance(label, list):
+        return [_as_seen(one, lists) for one in label]
+    return None if label is None else str(label)
 
 
 def _with(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
@@ -171,8 +204,23 @@ def _with(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
     yield from rest
 
 
+def _unfolded(columns: list[str], rows: Iterator[Row]) -> tuple[list[str], Iterator[Row]]:
+    """Rows that hold both texts in one cell, as they are given in memory, with a cell for each."""
+    if "text" not in columns or "second" in columns:
+        return columns, rows
+
+    def unfolded() -> Iterator[Row]:
+        for row in rows:
+            both = row.cells.get("text")
+            if isinstance(both, list | tuple) and len(both) == 2:
+                row = row._replace(cells={**row.cells, "text": both[0], "second": both[1]})
+            yield row
+
+    return [*columns, "second"], unfolded()
+
+
 def _roles(
-    source: str, columns: Sequence[str], options: DataSettings, kind: Kind, labelled: bool
+    source: str, columns: Sequence[str], options: DataSettings, kind: Kind, labelled: bool, texts: int
 ) -> tuple[str, str | None]:
     """The columns with the texts and, if they are wanted, the labels."""
     if kind == "pairs":
@@ -180,7 +228,8 @@ def _roles(
         first, second = names[::-1] if options.reverse else names
         text = find_column(source, columns, options.text, first, "text")
         return text, find_column(source, columns, options.label, second, "label") if labelled else None
-    text = find_column(source, columns, options.text, TEXT_NAMES, "text")
+    usual_texts = (*FIRST_NAMES, *TEXT_NAMES) if texts == 2 else TEXT_NAMES
+    text = find_column(source, columns, options.text, usual_texts, "text")
     usual = SPAN_NAMES if kind == "spans" else LABEL_NAMES
     return text, find_column(source, columns, options.label, usual, "label") if labelled else None
 
@@ -190,18 +239,18 @@ def _problem(row: Row, text: str, label: str | None) -> str | None:
         return f"no value in the column '{text}'"
     if not isinstance(row.cells[text], str | list | tuple):
         return f"the column '{text}' holds {row.cells[text]!r}, which is not text"
-    if label is not None and _is_missing(row.cells.get(label)):
+    if label is not None and is_missing(row.cells.get(label)):
         return f"no value in the column '{label}'"
     return None
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     return (
         value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, float) and isnan(value))
     )
 
 
-def _describe(problems: Sequence[Row]) -> str:
+def describe(problems: Sequence[Row]) -> str:
     more = f" (and {len(problems) - 1:,} more rows have problems)" if len(problems) > 1 else ""
     return f'{problems[0].problem}{more}. Mend the file, or set data.on_error = "skip" to leave such rows out'
 
@@ -211,10 +260,10 @@ def _as_text(cell: str | Sequence[str]) -> str:
     return without_surrogates(cell if isinstance(cell, str) else " ".join(map(str, cell)))
 
 
-def _storable(label: Any) -> Any:
+def storable(label: Any) -> Any:
     """A label, or a list of them, with valid strings."""
     if isinstance(label, list | tuple):
-        return [_storable(one) for one in label]
+        return [storable(one) for one in label]
     return without_surrogates(label) if isinstance(label, str) else label
 
 
@@ -241,7 +290,7 @@ def _annotated(source: str | Path, options: DataSettings) -> tuple[str, list[str
 # Sources ------------------------------------------------------------------------------------------------------------
 
 
-def _open(source: Source, options: DataSettings, split: str) -> tuple[str, list[str], Iterator[Row]]:
+def open_rows(source: Source, options: DataSettings, split: str) -> tuple[str, list[str], Iterator[Row]]:
     """Name of the source, its columns (none if no row has any), and its rows."""
     if isinstance(source, str | Path):
         file = File(source, options.encoding)

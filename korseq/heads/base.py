@@ -94,9 +94,10 @@ class Head(ABC):
         """
 
     @abstractmethod
-    def target(self, value: Any, labels: LabelSet) -> int | float | list[float] | tuple[LabeledSpan, ...] | str:
+    def target(self, value: Any, labels: LabelSet) -> int | float | list[Any] | tuple[LabeledSpan, ...] | str:
         """What the loss needs for one target value as it stands in the data; of a head that predicts of units, the spans of
-        characters that their targets are made of; of one that writes, the text.
+        characters that their targets are made of; of one that predicts of steps, a list of what it needs for each; of one that
+        writes, the text.
 
         Raises:
             ValueError: If the value is not one this head knows; says why.
@@ -106,6 +107,16 @@ class Head(ABC):
     def reads(self) -> Reads:
         """What it learns from; see `korseq.data.readers.read`."""
         return "spans" if self.unit else "label"
+
+    @property
+    def texts(self) -> int:
+        """How many texts it predicts of: one, or a pair of them."""
+        return 1
+
+    @property
+    def each_step(self) -> bool:
+        """Whether it predicts of every step of a sequence of numbers."""
+        return False
 
     @property
     def reports_loss(self) -> bool:

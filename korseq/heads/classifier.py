@@ -1,4 +1,4 @@
-"""Classification of whole texts: binary, multi-class and multi-label."""
+"""Classification of whole texts, or pairs of them: binary, multi-class and multi-label."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from korseq.labels import LabelSet
 from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
-from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
+from korseq.nn.pooling import AttentionPooling, Pooling, Poolings, pooling_contradictions, several, texts_of
 from korseq.nn.sequences import Batch
 from korseq.registry import Plug, component
 from korseq.shapes import Shape
@@ -93,6 +93,10 @@ class Classifier(Head):
     def metric(self) -> str:
         return "multi_label" if self.multi_label else "classification"
 
+    @property
+    def texts(self) -> int:
+        return texts_of(self.pooling)
+
     def learn_labels(self, values: Iterable[Any]) -> LabelSet:
         found = (
             {label for value in values for label in self.canonical(value)}
@@ -127,9 +131,10 @@ class Classifier(Head):
 
     def contradictions(self) -> list[str]:
         senseless = {"label_smoothing": self.label_smoothing > 0, "binary": self.binary} if self.multi_label else {}
-        return [
+        mistakes = [
             f"head.{name}: has no meaning with multi_label; leave it out" for name, given in senseless.items() if given
         ]
+        return mistakes + pooling_contradictions(self.pooling, "head.pooling")
 
     def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
         scores: dict[str, Shape] = dict.fromkeys(labels.labels, float)
@@ -171,8 +176,7 @@ class ClassifierModule(LogitsHead):
         super().__init__()
         self.labels, self.multi_label, self.label_smoothing = labels, settings.multi_label, settings.label_smoothing
         self.binary = settings.binary
-        poolings = settings.pooling if isinstance(settings.pooling, tuple) else (settings.pooling,)
-        self.pooling = Poolings(poolings, input_size)
+        self.pooling = Poolings(several(settings.pooling), input_size)
         size = self.pooling.output_size
         self.hidden = (
             nn.Identity()

@@ -1,4 +1,4 @@
-"""Regression on whole texts: one number each."""
+"""Regression on whole texts, or pairs of them: one number each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from korseq.labels import LabelSet
 from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
-from korseq.nn.pooling import AttentionPooling, Pooling, Poolings
+from korseq.nn.pooling import AttentionPooling, Pooling, Poolings, pooling_contradictions, several, texts_of
 from korseq.nn.sequences import Batch
 from korseq.registry import Plug, component
 from korseq.shapes import Shape
@@ -49,6 +49,13 @@ class Regressor(Head):
     @property
     def metric(self) -> str:
         return "regression"
+
+    @property
+    def texts(self) -> int:
+        return texts_of(self.pooling)
+
+    def contradictions(self) -> list[str]:
+        return pooling_contradictions(self.pooling, "head.pooling")
 
     def learn_labels(self, values: Iterable[Any]) -> LabelSet:
         """No labels; but the values must differ, and by more than is lost when the model reads them as float32."""
@@ -87,8 +94,7 @@ class RegressorModule(LogitsHead):
 
     def __init__(self, settings: Regressor, input_size: int) -> None:
         super().__init__()
-        poolings = settings.pooling if isinstance(settings.pooling, tuple) else (settings.pooling,)
-        self.pooling = Poolings(poolings, input_size)
+        self.pooling = Poolings(several(settings.pooling), input_size)
         self.dropout = Dropout(settings.dropout)
         self.output = nn.Linear(self.pooling.output_size, 1)
         self.register_buffer("mean", torch.zeros(()))

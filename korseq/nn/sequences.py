@@ -20,7 +20,7 @@ class Sequences:
 
     Attributes:
         ids: feature → (B, T) int64, 0 = padding, on the right: ids of the vocabulary or, for a feature with parts, rows
-            of its `parts`.
+            of its `parts`. Of numbers (B, T, F) float32, NaN where one is missing.
         parts: feature → those of the distinct keys in the batch.
         mask: (B, T) bool, True = a real symbol; every row has one.
     """
@@ -58,12 +58,13 @@ class UnitBatch(Sequences):
 
 @dataclass(frozen=True)
 class Batch(Sequences):
-    """Padded sequences of tokens, and what is to be learnt of them.
+    """Padded sequences of tokens, and what is to be learnt of them. Where examples are pairs of texts there are two rows of
+    tokens for each, one after the other.
 
     Attributes:
         targets: (B,) or (B, K); (B, U) with -1 = padding if there are units; (B, S) ids from `<bos>` to `<eos>` with 0 = padding
-            if sequences are to be learnt; None when predicting.
-        indices: Which sequences of the data these are.
+            if sequences are to be learnt; those of all real steps, end to end, if each has one; None when predicting.
+        indices: Which examples of the data these are.
         units: What a tagger tags; None for what is predicted of whole texts.
     """
 

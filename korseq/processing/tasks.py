@@ -88,6 +88,7 @@ class Predict(Task):
         from korseq.pipeline import Pipeline
 
         pipeline = Pipeline.load(self.folder, threads=1)
+        pipeline.require_single_texts()
 
         def run(texts: Iterable[str]) -> Iterable[Records]:
             return ([answer.as_dict()] for answer in pipeline.stream(texts, precision=self.precision))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from korseq.generation import Generated
 from korseq.heads.classifier import Classification, MultiLabelClassification
+from korseq.heads.each_step import Steps
 from korseq.heads.language_model import Likelihood
 from korseq.heads.regressor import Regression
 from korseq.training.scores import Scores, f1
@@ -125,10 +126,26 @@ def language_model(gold: Sequence[str], predictions: Sequence[Likelihood]) -> Sc
     return Scores(values, "perplexity", higher_is_better=False)
 
 
-METRICS: dict[str, Callable[[Sequence[Any], Sequence[Any]], Scores]] = {
+Metric: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], Scores]
+
+
+def of_steps(metric: Metric) -> Metric:
+    """The same over all steps of all sequences."""
+
+    def score(gold: Sequence[Sequence[Any]], predictions: Sequence[Steps]) -> Scores:
+        pairs = [pair for g, p in zip(gold, predictions, strict=True) for pair in zip(g, p.steps, strict=True)]
+        return metric(*map(list, zip(*pairs, strict=True)))
+
+    return score
+
+
+METRICS: dict[str, Metric] = {
     "classification": classification,
     "multi_label": multi_label,
     "regression": regression,
+    "classification_of_steps": of_steps(classification),
+    "multi_label_of_steps": of_steps(multi_label),
+    "regression_of_steps": of_steps(regression),
     "entities": entities,
     "tags": tags,
     "translation": translation,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from itertools import accumulate, chain
 
 import pytest
@@ -9,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from korseq.nn import Embedding, EmbeddingModule, Embeddings, NGramEmbedding
-from korseq.nn import embeddings as embeddings_room
-from korseq.nn.embeddings import BatchParts, ProjectedVectors
+from korseq.nn.embeddings import BatchParts, ProjectedVectors, lookup
 from korseq.registry import components
 from korseq.text.vocabulary import PAD, UNK
 
@@ -27,12 +27,17 @@ def parts_of(keys: list[list[int]]) -> BatchParts:
 
 
 PARTS = parts_of(KEYS)
-every_stage = pytest.mark.parametrize("name", components("embedding"))
+STAGES = components("embedding")
+# Others have nothing to learn, and their width is not chosen.
+LEARNED = [name for name, cls in STAGES.items() if "size" in {field.name for field in fields(cls)}]
+every_stage = pytest.mark.parametrize("name", STAGES)
+every_learned_stage = pytest.mark.parametrize("name", LEARNED)
 
 
 def build(name: str, **settings: float) -> EmbeddingModule:
     torch.manual_seed(0)
-    module = components("embedding")[name](size=SIZE, **settings).build(VOCABULARY)
+    width = {"size": SIZE} if name in LEARNED else {}
+    module = STAGES[name](**width, **settings).build(VOCABULARY)
     if isinstance(module, ProjectedVectors):
         table = torch.randn(VOCABULARY, module.WIDTH)
         table[PAD] = 0
@@ -43,13 +48,19 @@ def build(name: str, **settings: float) -> EmbeddingModule:
 @every_stage
 def test_a_stage_has_the_published_width_and_reads_padding_as_zero(name: str) -> None:
     module = build(name)
-    vectors = module(IDS, PARTS, MASK)
-    assert vectors.shape == (*IDS.shape, module.output_size) == (*IDS.shape, SIZE)
+    read = torch.rand(*IDS.shape, VOCABULARY - 4) + 1 if STAGES[name]().reads_numbers else IDS
+    vectors = module(read, PARTS, MASK)
+    assert vectors.shape == (*IDS.shape, module.output_size)
     assert not vectors[~MASK].any()
     assert vectors[MASK].any(dim=1).all()
 
 
-@every_stage
+@every_learned_stage
+def test_a_stage_is_as_wide_as_its_settings_say(name: str) -> None:
+    assert build(name).output_size == SIZE
+
+
+@every_learned_stage
 def test_padding_stays_zero_through_training(name: str) -> None:
     module = build(name)
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.1, weight_decay=0.0)
@@ -63,7 +74,7 @@ def test_padding_stays_zero_through_training(name: str) -> None:
     assert (after[MASK] != before[MASK]).any(dim=1).all()
 
 
-@every_stage
+@every_learned_stage
 def test_dropout_acts_in_training_only(name: str) -> None:
     module = build(name, dropout=0.5).eval()
     still = module(IDS, PARTS, MASK)
@@ -77,7 +88,7 @@ def test_dropout_acts_in_training_only(name: str) -> None:
 
 
 def test_the_unknown_id_is_the_vocabularys() -> None:
-    assert embeddings_room._UNK == UNK
+    assert lookup.UNK == UNK
 
 
 def changed_by_word_dropout(module: EmbeddingModule) -> Tensor:
@@ -187,7 +198,7 @@ def test_two_stages_may_read_the_same_feature() -> None:
     assert torch.equal(found, torch.cat([stage(IDS, None, MASK) for stage in stages], dim=2))
 
 
-@every_stage
+@every_learned_stage
 def test_rows_begin_small(name: str) -> None:
     table = build(name).table
     if not isinstance(table, nn.Embedding):

@@ -42,7 +42,8 @@ REFERENCES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "AttentionPooling": attended,
     "FeedForwardAttentionPooling": attended_by_one_number,
 }
-every_pooling = pytest.mark.parametrize("name", components("pooling"))
+# That of two texts has tests of its own: tests/test_text_pairs.py.
+every_pooling = pytest.mark.parametrize("name", [n for n, cls in components("pooling").items() if cls().texts == 1])
 
 
 def build(name: str) -> PoolingModule:

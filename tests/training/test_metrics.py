@@ -17,7 +17,7 @@ from sklearn import metrics as sklearn_metrics
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from korseq.generation import Generated
-from korseq.heads import Classification, Likelihood, MultiLabelClassification, Regression
+from korseq.heads import Classification, Likelihood, MultiLabelClassification, Regression, Steps
 from korseq.labels import LabelSet
 from korseq.registry import components
 from korseq.spans import LabeledSpan
@@ -159,6 +159,9 @@ EXAMPLES: dict[str, tuple[list[Any], list[Any]]] = {
     "classification": (["가", "나"], answers(["가", "가"])),
     "multi_label": ([("가",), ()], several([("가", "나"), ()])),
     "regression": ([1.0, 2.0], numbers([1.5, 2.5])),
+    "classification_of_steps": ([("가",), ("나",)], [Steps(tuple(answers([label]))) for label in "가가"]),
+    "multi_label_of_steps": ([(("가",),), ((),)], [Steps(tuple(several([labels]))) for labels in [("가",), ()]]),
+    "regression_of_steps": ([(1.0,), (2.0,)], [Steps(tuple(numbers([value]))) for value in (1.5, 2.5)]),
     "entities": (
         [[LabeledSpan(0, 2, "가")], [LabeledSpan(0, 1, "나")]],
         [Entities("서울에서", (Entity("서울", "가", 0, 2, 0.9, "에서"),)), Entities("새로", ())],

@@ -1,0 +1,26 @@
+"""Embedding stages: ids → vectors. Several stages are concatenated. To add one: its class in this folder, its name here."""
+
+from korseq.nn.embeddings.base import BatchParts, EmbeddingModule, Embeddings, EmbeddingStage
+from korseq.nn.embeddings.kiwi import KiwiVectors, ProjectedVectors
+from korseq.nn.embeddings.lookup import Embedding, LookupEmbedding, TagEmbedding
+from korseq.nn.embeddings.numbers import FeatureSequence
+from korseq.nn.embeddings.one_hot import OneHot
+from korseq.nn.embeddings.parts import NGramEmbedding, SyllableCNN
+
+COMPONENTS = (Embedding, TagEmbedding, NGramEmbedding, SyllableCNN, KiwiVectors, OneHot, FeatureSequence)
+
+__all__ = [
+    "BatchParts",
+    "Embedding",
+    "EmbeddingModule",
+    "EmbeddingStage",
+    "Embeddings",
+    "FeatureSequence",
+    "KiwiVectors",
+    "LookupEmbedding",
+    "NGramEmbedding",
+    "OneHot",
+    "ProjectedVectors",
+    "SyllableCNN",
+    "TagEmbedding",
+]

@@ -1,0 +1,84 @@
+"""Numbers instead of tokens: every step of a sequence is a vector of figures."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from korseq.nn.dropout import Dropout
+from korseq.nn.embeddings.base import BatchParts, EmbeddingModule, EmbeddingStage
+from korseq.registry import component
+
+# The first rows of every vocabulary are those of the specials, which no figure needs.
+_SPECIALS = 4
+
+
+@component
+class FeatureSequence(EmbeddingStage):
+    """Reads sequences of numeric vectors in the place of texts: yearly figures, measurements; one step makes a single vector.
+
+    Nothing is learnt but the mean and the deviation of each figure in the training data.
+
+    Args:
+        scale: "standard": a figure's mean becomes 0 and its deviation 1. "log": the same after sign(x) log(1 + |x|), for figures
+            whose ratios matter, such as amounts of money. "none": as it is.
+        indicators: Beside each figure another number says whether it was missing (Che et al. 2018). A missing figure itself
+            reads as the mean.
+        dropout: Share of the numbers that training sets to zero.
+    """
+
+    scale: Literal["standard", "log", "none"] = "standard"
+    indicators: bool = True
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    feature: Literal["numbers"] = "numbers"  # these three come with the data, and have no other values
+    min_count: Literal[1] = 1
+    max_size: None = None
+
+    @property
+    def reads_numbers(self) -> bool:
+        return True
+
+    def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> ScaledNumbers:
+        return ScaledNumbers(self, vocabulary_size - _SPECIALS)
+
+
+class ScaledNumbers(EmbeddingModule):
+    """(x - mean) / deviation, and which x are missing."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, settings: FeatureSequence, figures: int) -> None:
+        super().__init__()
+        self.scale, self.indicators = settings.scale, settings.indicators
+        self.output_size = figures * (1 + settings.indicators)
+        self.register_buffer("mean", torch.zeros(figures))
+        self.register_buffer("deviation", torch.ones(figures))
+        self.dropout = Dropout(settings.dropout)
+
+    def prepare(self, values: Tensor) -> None:
+        """values (N, F), NaN where one is missing. A figure that never varies reads as 0, one that is always missing too."""
+        values = self._compressed(values.double())  # squares of large float32 numbers would be infinite
+        mean = values.nanmean(dim=0)
+        self.mean.copy_(mean.nan_to_num())
+        if self.scale != "none":
+            deviation = (values - mean).square().nanmean(dim=0).sqrt().nan_to_num()
+            self.deviation.copy_(torch.where(deviation > 1e-6 * (1 + mean.abs().nan_to_num()), deviation, 1.0))
+
+    def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
+        """ids (B, T, F), the figures, NaN where one is missing; mask (B, T) → (B, T, F or 2F), zero at padding."""
+        missing = ids.isnan()
+        offset = 0.0 if self.scale == "none" else self.mean
+        values = (self._compressed(torch.where(missing, 0.0, ids)) - offset) / self.deviation
+        values = torch.where(missing, self.mean if self.scale == "none" else 0.0, values)
+        if self.indicators:
+            values = torch.cat([values, missing.float()], dim=2)
+        output: Tensor = self.dropout(values * mask.unsqueeze(2))
+        return output
+
+    def _compressed(self, values: Tensor) -> Tensor:
+        return values.sign() * values.abs().log1p() if self.scale == "log" else values

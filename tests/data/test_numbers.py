@@ -1,0 +1,166 @@
+"""Sequences of numbers: what is read from tables and lists, and every kind of bad row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from korseq.data.encoded import SequenceOptions
+from korseq.data.numbers import NUMBERS, encode_numbers, figures_in, numbers_in, read_numbers, steps_of
+from korseq.data.readers import DataSettings, name_of, skipped_rows
+from korseq.errors import DataError
+
+TABLE = """회사,연도,매출액,부채비율,상태,결과
+가온,2020,"1,200.5",80,성장,정상
+가온,2021,1300,,정체,정상
+나래,2020,40,410,위기,부도
+"""
+FIGURES = ("매출액", "부채비율")
+
+
+def table(tmp_path: Path, content: str = TABLE) -> str:
+    path = tmp_path / "회사.csv"
+    path.write_text(content, encoding="utf-8")
+    return str(path)
+
+
+def read(source: Any, options: DataSettings, figures: tuple[str, ...] | None = None, each_step: bool = False):
+    return read_numbers(source, options, "train", figures, each_step)
+
+
+BY_COMPANY = DataSettings(features=FIGURES, sequence="회사", label="결과")
+
+
+def test_rows_with_the_same_cell_are_a_sequence(tmp_path: Path) -> None:
+    rows = read(table(tmp_path), BY_COMPANY)
+    first, second = numbers_in(rows)
+    np.testing.assert_array_equal(first, np.float32([[1200.5, 80], [1300, np.nan]]))
+    np.testing.assert_array_equal(second, np.float32([[40, 410]]))
+    assert figures_in(rows) == FIGURES
+    assert rows["label"] == ["정상", "부도"]
+    assert rows["row"] == [2, 4]
+    assert name_of(rows).endswith("회사.csv")
+
+
+def test_each_step_may_have_a_label(tmp_path: Path) -> None:
+    rows = read(table(tmp_path), DataSettings(features=FIGURES, sequence="회사", label="상태"), each_step=True)
+    assert rows["label"] == [["성장", "정체"], ["위기"]]
+
+
+def test_without_a_column_for_it_each_row_is_a_sequence_of_one_step(tmp_path: Path) -> None:
+    rows = read(table(tmp_path), DataSettings(features=FIGURES, label="상태"))
+    assert [len(steps) for steps in numbers_in(rows)] == [1, 1, 1]
+    assert rows["label"] == ["성장", "정체", "위기"]
+
+
+def test_columns_of_numbers_are_found(tmp_path: Path) -> None:
+    rows = read(table(tmp_path), DataSettings(sequence="회사", label="결과"))
+    assert figures_in(rows) == ("연도", "매출액", "부채비율")
+
+
+def test_known_figures_are_read_in_their_order(tmp_path: Path) -> None:
+    rows = read(table(tmp_path), DataSettings(sequence="회사", label="결과"), ("부채비율", "매출액"))
+    assert figures_in(rows) == ("부채비율", "매출액")
+    assert next(numbers_in(rows))[0].tolist() == [80, 1200.5]
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [([[1, 2], [3, None]], "가"), ([[5, 6]], "나")],
+        [{"features": [[1, 2], [3, None]], "label": "가"}, {"features": [5, 6], "label": "나"}],
+        [([{"1": 1, "2": 2}, {"1": 3, "2": None}], "가"), ({"1": 5, "2": 6}, "나")],
+        [(np.asarray([[1, 2], [3, np.nan]]), "가"), (np.asarray([5.0, 6.0]), "나")],
+    ],
+)
+def test_a_row_may_hold_a_whole_sequence(items: list[Any]) -> None:
+    rows = read(items, DataSettings())
+    first, second = numbers_in(rows)
+    np.testing.assert_array_equal(first, np.float32([[1, 2], [3, np.nan]]))
+    np.testing.assert_array_equal(second, np.float32([[5, 6]]))
+    assert figures_in(rows) == ("1", "2")
+
+
+def test_json_lines_hold_whole_sequences(tmp_path: Path) -> None:
+    path = tmp_path / "frames.jsonl"
+    path.write_text('{"frames": [[1.5], [2]], "labels": ["가", "나"]}\n{"frames": [[3]], "labels": ["가"]}\n')
+    rows = read(str(path), DataSettings(), each_step=True)
+    assert rows["label"] == [["가", "나"], ["가"]]
+    assert [steps.tolist() for steps in numbers_in(rows)] == [[[1.5], [2.0]], [[3.0]]]
+
+
+BAD = [
+    ("회사,매출액,결과\n가,많다,정상\n", "회사.csv, row 2: the figure '매출액' holds '많다', which is no number"),
+    (
+        "회사,매출액,결과\n가,inf,정상\n",
+        "회사.csv, row 2: the figure '매출액' holds 'inf', which is no finite number (up to",
+    ),
+    ("회사,매출액,결과\n가,1e39,정상\n", "holds '1e39', which is no finite number"),
+    (
+        "회사,매출액,결과\n가,1,정상\n가,2,부도\n",
+        "row 2: the rows of the sequence have different values in the column '결과'",
+    ),
+    ("회사,매출액,결과\n가,1,\n", "row 2: no value in the column '결과'"),
+    ("회사,매출액,결과\n,1,정상\n", "row 2: no value in the column '회사'"),
+    ("회사,매출액,결과\n가,1,정상\n가,2\n", "2 cells where the header names 3 columns"),
+    ("회사,매출액,결과\n가,1,정상\n나,1,정상\n가,1,정상\n", "row 4: '가' begins a second time (first in row 2)"),
+    ("회사,매출,결과\n가,1,정상\n", "there is no column '매출액'; did you mean '매출'? (set data.features)"),
+    ("업체,매출액,결과\n가,1,정상\n", "there is no column '회사'"),
+    ("회사,매출액,결과\n", "there are no rows"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), BAD)
+def test_bad_rows_are_named(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read(table(tmp_path, content), DataSettings(features=("매출액",), sequence="회사", label="결과"))
+    assert message in str(caught.value)
+
+
+def test_bad_sequences_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
+    content = "회사,매출액,결과\n가,1,정상\n나,x,정상\n나,2,정상\n다,3,부도\n"
+    options = DataSettings(features=("매출액",), sequence="회사", label="결과", on_error="skip")
+    rows = read(table(tmp_path, content), options)
+    assert rows["row"] == [2, 5]
+    assert skipped_rows(rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ([([[1, 2], [3]], "가")], "a step has 1 numbers where 2 are expected: 1, 2"),
+        ([([], "가"), ([[1]], "나")], "the sequence has no steps"),
+        ([([[1], 2], "가")], "2 is no list of numbers"),
+        ([([{"무게": 1}, {"부피": 1}], "가")], "there is no '무게'"),
+        ([("말", "가")], "no column of numbers found among: text, label"),
+        ([], "there are no rows"),
+    ],
+)
+def test_bad_lists_are_named(items: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match="given list") as caught:
+        read(items, DataSettings())
+    assert message in str(caught.value)
+
+
+def test_there_must_be_a_label_for_each_step() -> None:
+    with pytest.raises(
+        DataError, match=r"row 2: the column 'label' holds .*, not a list with a label for each of 2 steps"
+    ):
+        read([([[1], [2]], ["가", "나"]), ([[1], [2]], ["가"])], DataSettings(), each_step=True)
+
+
+@pytest.mark.parametrize("item", [[3.0, None], [[3.0, None]], {"a": 3.0, "b": ""}, [{"b": float("nan"), "a": "3"}]])
+def test_one_step_may_stand_for_itself(item: Any) -> None:
+    np.testing.assert_array_equal(steps_of(item, ("a", "b")), np.float32([[3, np.nan]]))
+
+
+def test_long_sequences_are_cut_and_counted_unless_every_step_is_told() -> None:
+    sequences = [np.ones((5, 2), np.float32), np.zeros((2, 2), np.float32)]
+    options = SequenceOptions(max_length=3)
+    cut, whole = encode_numbers(sequences, options, False), encode_numbers(sequences, options, True)
+    assert (cut.lengths.tolist(), cut.truncated) == ([3, 2], 1)
+    assert (whole.lengths.tolist(), whole.truncated) == ([5, 2], 0)
+    assert cut.ids[NUMBERS].tolist() == [[1, 1]] * 3 + [[0, 0]] * 2
