@@ -22,6 +22,7 @@ from korseq.data.readers import DataSettings, Source, name_of, read, skipped_row
 from korseq.data.splits import stratified_split
 from korseq.data.tagged import in_units
 from korseq.errors import DataError
+from korseq.heads.base import Prediction
 from korseq.heads.language_model import LanguageModel
 from korseq.heads.seq2seq import Seq2Seq
 from korseq.heads.tagger import Tagger
@@ -33,6 +34,8 @@ from korseq.text.alignment import Analysis
 from korseq.text.tokenizers import Tokenizer
 from korseq.text.units import Units
 from korseq.text.vocabulary import Vocabulary
+from korseq.training.metrics import METRICS
+from korseq.training.scores import Scores
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -238,6 +241,13 @@ def _with_tags(
         )
     total = (0, 0) if head.scheme == "each" else (sum(map(len, gold)), sum(exact for _, exact in found))
     return replace(encoded, data=replace(data, targets=np.asarray(flat, dtype=np.int64)), spans=total)
+
+
+def scores_of(config: Config, rows: Dataset, answers: Sequence[Prediction], encoded: Encoded) -> Scores:
+    """Of the answers for labelled rows."""
+    scores = METRICS[config.head.metric]([config.head.canonical(value) for value in rows["label"]], answers)
+    spans, exact = encoded.spans
+    return replace(scores, values=scores.values | {"representable": exact / spans}) if spans else scores
 
 
 def report_spans(train: Encoded, dev: Encoded) -> None:

@@ -5,35 +5,27 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import torch
 
-from korseq.building import build_model, fixed_vocabularies, restore_vectors
-from korseq.card import training_card
+from korseq.building import build_model, restore_vectors
 from korseq.config import Config, build_config, read_config
 from korseq.continuation import continued
 from korseq.data.encoded import EncodedData, SequenceOptions
-from korseq.data.numbers import NUMBERS, figures_in
-from korseq.data.readers import DataSettings, Source, name_of
+from korseq.data.readers import DataSettings, Source
 from korseq.errors import CheckpointError, ConfigError, KorseqError
 from korseq.export import CTranslate2Runtime
+from korseq.fitting import Fitted, fit
 from korseq.generation import Generated
 from korseq.heads.base import Head, Prediction
 from korseq.heads.seq2seq import Seq2Seq, Seq2SeqModule
-from korseq.identity import identity_of
 from korseq.labelled import (
-    analyze_rows,
     encode_rows,
-    labels_of,
     read_rows,
-    report_spans,
-    split_rows,
-    target_analyses,
-    texts_of,
-    with_learnt_tokenizers,
+    scores_of,
     with_names,
 )
 from korseq.labels import LabelSet
@@ -43,28 +35,22 @@ from korseq.nn.embeddings import EmbeddingStage
 from korseq.nn.encoders.base import Encoder
 from korseq.nn.search import Search
 from korseq.prepare import (
-    TARGET,
-    Encoded,
     Item,
     encoded_windows,
+    figures_of,
     finished,
     item_of,
-    target_vocabulary,
-    vocabularies_of,
-    with_resampling,
+    warn_truncated,
 )
-from korseq.saving import Saved, engine_of, read_pipeline, write_pipeline, write_run
+from korseq.saving import Saved, engine_of, read_pipeline, write_pipeline
 from korseq.shapes import Shape
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
-from korseq.text.vocabulary import Vocabulary
-from korseq.training.metrics import METRICS
-from korseq.training.run import Outcome, is_main_process, run
+from korseq.training.run import Outcome, is_main_process
 from korseq.training.scores import Scores
 from korseq.training.settings import Training
-from korseq.warm_start import warm_start
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    pass
 
 # Texts analysed and sorted by length at a time: enough for batches without padding, few enough to keep memory flat.
 _WINDOW = 8192
@@ -72,36 +58,6 @@ _WINDOW = 8192
 
 class NotFittedError(KorseqError):
     """The pipeline has no weights yet."""
-
-
-class TruncationWarning(UserWarning):
-    """Texts were longer than the pipeline reads.
-
-    Args:
-        truncated: How many.
-        total: Of how many.
-        max_length: Tokens that it reads of each.
-    """
-
-    def __init__(self, truncated: int, total: int, max_length: int) -> None:
-        self.truncated = truncated
-        super().__init__(f"{truncated:,} of {total:,} texts were cut after {max_length} tokens (sequence.max_length)")
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """What training adds to the settings. The network is torch's, or that of a runtime."""
-
-    vocabularies: Mapping[str, Vocabulary]
-    labels: LabelSet
-    model: SequenceModel | None
-    card: str
-    runtime: CTranslate2Runtime | None = None
-
-    @property
-    def figures(self) -> tuple[str, ...] | None:
-        """The numbers that it reads of a step; None if it reads texts."""
-        return self.vocabularies[NUMBERS].tokens if NUMBERS in self.vocabularies else None
 
 
 class Pipeline:
@@ -144,7 +100,7 @@ class Pipeline:
     def _initialize(self, config: Config, device: str | torch.device | None) -> None:
         self.config = config
         self.device = torch.device(device) if device else default_device()
-        self._fitted: _Fitted | None = None
+        self._fitted: Fitted | None = None
         self._compacted: dict[Precision, SequenceModel] = {}
 
     @classmethod
@@ -188,90 +144,20 @@ class Pipeline:
             DataError: If the data cannot be used.
             CheckpointError: If `resume` does not fit the run in `out`.
         """
+        origin = Pipeline.load(start, device="cpu") if isinstance(start, str | Path) else start
         config = replace(
             self.config,
             training=training or self.config.training,
             data=with_names(data or self.config.data, train, dev),
             tokenizer=self.config.tokenizer.with_data_inside(),
         )
-        origin = Pipeline.load(start, device="cpu") if isinstance(start, str | Path) else start
-        before = origin._require_fitted() if origin else None
-        rows = read_rows(train, config, "train", before.figures if before else None)
-        known = before.labels if before and origin and config.head.has_labels_of(origin.config.head) else None
-        labels = labels_of(config, rows, known)  # before the split: a rare one may be in either part
-        figures = figures_in(rows) if config.reads_numbers else None
-        train_rows, dev_rows = (
-            split_rows(config, rows) if dev is None else (rows, read_rows(dev, config, "dev", figures))
-        )
-        config = with_learnt_tokenizers(config, train_rows, origin.config if origin else None)
-        learnt, vocabularies = self._encode_for_training(config, train_rows, labels, before, progress)
-        held_out = encode_rows(config, vocabularies, labels, dev_rows, progress)
-        _warn_truncated(
-            learnt.data.truncated + held_out.data.truncated, len(train_rows) + len(dev_rows), config.sequence
-        )
-        if progress:
-            report_spans(learnt, held_out)
-
-        torch.manual_seed(config.training.seed)
-        model = build_model(config, vocabularies, labels, pretrained=True)
-        assert learnt.data.targets is not None
-        model.embeddings.prepare({feature: torch.from_numpy(ids) for feature, ids in learnt.data.ids.items()})
-        model.head.prepare(torch.from_numpy(learnt.data.targets))
-        if origin is not None:
-            warm_start(model, vocabularies, labels, config, origin.saved())
-            restore_vectors(model, vocabularies, "the pipeline to start from")  # as its weights know them
-
-        quick = SequenceModel(model.embeddings, model.encoder, model.head.quick())
-
-        def evaluate() -> Scores:
-            answers = predict(quick, held_out.data, self.device)
-            return _scores(config, dev_rows, finished(config, held_out, answers, vocabularies), held_out)
-
         folder = Path(out) if out else None
-        identity = identity_of(
-            config, vocabularies, learnt.data, held_out.data, model, origin.saved().weights if origin else {}
-        )
-        if folder and is_main_process():
-            write_run(folder, config)
-        outcome = run(model, learnt.data, config.training, evaluate, folder, resume, identity, progress, self.device)
-        self.config = config
-        model.to(self.device)
-        scores = evaluate()
-        model.eval()  # after the evaluation, which leaves the parts it shares as it found them
-        card = training_card(
-            {"train": (name_of(train_rows), len(train_rows)), "dev": (name_of(dev_rows), len(dev_rows))},
-            config,
-            config.head.answers(labels),
-            sum(p.numel() for p in model.parameters()),
-            outcome,
-            scores,
-        )
-        self._fitted = _Fitted(vocabularies, labels, model, card)
+        before = None if origin is None else origin.saved()
+        self.config, self._fitted, outcome = fit(config, train, dev, before, folder, resume, progress, self.device)
         self._compacted.clear()
         if folder and is_main_process():
             self.save(folder)
         return outcome
-
-    @staticmethod
-    def _encode_for_training(
-        config: Config, rows: Dataset, labels: LabelSet, before: _Fitted | None, progress: bool
-    ) -> tuple[Encoded, dict[str, Vocabulary]]:
-        """The training data as ids, and the vocabularies made of it."""
-        analyzed = analyze_rows(config, rows, progress)
-        known = before.vocabularies if before else {}
-        fixed = fixed_vocabularies(config)
-        if config.reads_numbers:
-            fixed[NUMBERS] = Vocabulary(figures_in(rows))
-        if config.target_embedding is not None and TARGET not in fixed:
-            fixed[TARGET] = target_vocabulary(config, target_analyses(config, rows, progress), known.get(TARGET))
-        vocabularies = vocabularies_of(config, *analyzed, fixed, known)
-        encoded = encode_rows(config, vocabularies, labels, rows, progress, analyzed)
-        sources = () if config.reads_numbers else texts_of(config, rows)["text"]
-        targets = rows["label"] if config.target_embedding is not None else ()
-        data = with_resampling(config, encoded.data, vocabularies, sources, targets)
-        return replace(
-            encoded, data=data, analyses=(), units=()
-        ), vocabularies  # which only answers need, and are large
 
     # Use ------------------------------------------------------------------------------------------------------------
 
@@ -312,7 +198,7 @@ class Pipeline:
             seen, truncated = seen + len(encoded.data), truncated + encoded.data.truncated
             answers = self._answers(encoded.data, precision)
             yield from finished(config, encoded, answers, fitted.vocabularies)
-        _warn_truncated(truncated, seen, config.sequence)
+        warn_truncated(truncated, seen, config.sequence)
 
     def map(self, rows: Any, text: str | None = None, *, prefix: str = "", batch_size: int = _WINDOW) -> Any:
         """Rows with the predictions beside them, as further columns.
@@ -427,11 +313,11 @@ class Pipeline:
         """
         fitted = self._require_fitted()
         config = replace(self.config, data=data or self.config.data)
-        rows = read_rows(source, config, "test", fitted.figures)
+        rows = read_rows(source, config, "test", figures_of(fitted.vocabularies))
         encoded = encode_rows(config, fitted.vocabularies, fitted.labels, rows, True)
-        _warn_truncated(encoded.data.truncated, len(rows), config.sequence)
+        warn_truncated(encoded.data.truncated, len(rows), config.sequence)
         answers = self._answers(encoded.data, "fp32", progress=True)
-        scores = _scores(config, rows, finished(config, encoded, answers, fitted.vocabularies), encoded)
+        scores = scores_of(config, rows, finished(config, encoded, answers, fitted.vocabularies), encoded)
         if config.head.reports_loss and fitted.model is not None:
             loss = mean_loss(fitted.model, encoded.data, self.device, progress=True)
             scores = replace(scores, values=scores.values | {"loss": loss})
@@ -495,7 +381,7 @@ class Pipeline:
                 stacklevel=2,
             )
         if engine is not None:
-            pipeline._fitted = _Fitted(saved.vocabularies, saved.labels, None, saved.card, engine)
+            pipeline._fitted = Fitted(saved.vocabularies, saved.labels, None, saved.card, engine)
             return pipeline
         model = build_model(saved.config, saved.vocabularies, saved.labels, pretrained=False)
         try:
@@ -504,7 +390,7 @@ class Pipeline:
             raise CheckpointError(f"{folder}: the weights do not fit the settings: {error}") from error
         restore_vectors(model, saved.vocabularies, str(folder))
         model.to(pipeline.device).eval()
-        pipeline._fitted = _Fitted(saved.vocabularies, saved.labels, model, saved.card)
+        pipeline._fitted = Fitted(saved.vocabularies, saved.labels, model, saved.card)
         return pipeline
 
     @property
@@ -534,7 +420,7 @@ class Pipeline:
         """Markdown: data, scores, settings."""
         return self._require_fitted().card
 
-    def _require_fitted(self) -> _Fitted:
+    def _require_fitted(self) -> Fitted:
         if self._fitted is None:
             raise NotFittedError(
                 "the pipeline is not trained yet: call fit(), or take a trained one with Pipeline.load(folder)"
@@ -545,14 +431,3 @@ class Pipeline:
         state = "trained" if self._fitted else "untrained"
         stages = (self.config.tokenizer, self.config.embedding, self.config.encoder, self.config.head)
         return f"Pipeline({state}, {', '.join(map(repr, stages))})"
-
-
-def _scores(config: Config, rows: Dataset, answers: Sequence[Prediction], encoded: Encoded) -> Scores:
-    scores = METRICS[config.head.metric]([config.head.canonical(value) for value in rows["label"]], answers)
-    spans, exact = encoded.spans
-    return replace(scores, values=scores.values | {"representable": exact / spans}) if spans else scores
-
-
-def _warn_truncated(truncated: int, total: int, options: SequenceOptions) -> None:
-    if truncated:
-        warnings.warn(TruncationWarning(truncated, total, options.max_length), stacklevel=3)

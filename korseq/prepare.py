@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -59,6 +60,31 @@ class Encoded:
     analyses: Sequence[Analysis] = ()
     units: Sequence[Units] = ()
     spans: tuple[int, int] = (0, 0)
+
+
+class TruncationWarning(UserWarning):
+    """Texts were longer than the pipeline reads.
+
+    Args:
+        truncated: How many.
+        total: Of how many.
+        max_length: Tokens that it reads of each.
+    """
+
+    def __init__(self, truncated: int, total: int, max_length: int) -> None:
+        self.truncated = truncated
+        super().__init__(f"{truncated:,} of {total:,} texts were cut after {max_length} tokens (sequence.max_length)")
+
+
+def warn_truncated(truncated: int, total: int, options: SequenceOptions) -> None:
+    """Say that texts were cut, if some were."""
+    if truncated:
+        warnings.warn(TruncationWarning(truncated, total, options.max_length), stacklevel=4)
+
+
+def figures_of(vocabularies: Vocabularies) -> tuple[str, ...] | None:
+    """The numbers that are read of a step; None if texts are read."""
+    return vocabularies[NUMBERS].tokens if NUMBERS in vocabularies else None
 
 
 def vocabularies_of(

@@ -26,6 +26,7 @@ FLOORS: list[set[str]] = [
     {"card", "continuation", "identity", "prepare"},
     {"building", "labelled", "saving"},
     {"warm_start", "export", "inspection"},
+    {"fitting"},
     {"pipeline"},
     {"processing"},
     {"demo", "doctor", "gallery"},
