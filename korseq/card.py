@@ -33,15 +33,18 @@ def training_card(
     parameters: int,
     outcome: Outcome,
     scores: Scores,
+    figures: Sequence[str] = (),
 ) -> str:
     """Markdown.
 
     Args:
         sources: train and dev → (name, examples).
         scores: On dev, of the saved weights.
+        figures: The numbers that it reads of a step; none if it reads texts.
     """
     data = "\n".join(f"- {role}: {name}, {count:,} examples" for role, (name, count) in sources.items())
-    notes = "".join(f"- {note}\n" for note in _notes(config))
+    reads = [f"reads of each step: {', '.join(figures)}"] if figures else []
+    notes = "".join(f"- {note}\n" for note in (*reads, *_notes(config)))
     rows = [(name, value) for name, value in scores.values.items() if isinstance(value, float | int | str)]
     table = "\n".join(["| score | dev |", "|---|---|", *(f"| {name} | {_number(value)} |" for name, value in rows)])
     more = f" and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""

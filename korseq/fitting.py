@@ -95,11 +95,13 @@ def fit(
     if progress:
         report_spans(learnt, held_out)
 
+    data = learnt.data
     torch.manual_seed(config.training.seed)
     model = build_model(config, vocabularies, labels, pretrained=True)
-    assert learnt.data.targets is not None
-    model.embeddings.prepare({feature: torch.from_numpy(ids) for feature, ids in learnt.data.ids.items()})
-    model.head.prepare(torch.from_numpy(learnt.data.targets))
+    assert data.targets is not None
+    ids = {feature: torch.from_numpy(flat) for feature, flat in data.ids.items()}
+    model.embeddings.prepare(ids, torch.from_numpy(data.offsets))
+    model.head.prepare(torch.from_numpy(data.targets))
     if before is not None:
         warm_start(model, vocabularies, labels, config, before)
         restore_vectors(model, vocabularies, "the pipeline to start from")  # as its weights know them
@@ -111,10 +113,10 @@ def fit(
         return scores_of(config, dev_rows, finished(config, held_out, answers, vocabularies), held_out)
 
     weights = before.weights if before else {}
-    identity = identity_of(config, vocabularies, learnt.data, held_out.data, model, weights)
+    identity = identity_of(config, vocabularies, data, held_out.data, model, weights)
     if folder and is_main_process():
         write_run(folder, config)
-    outcome = run(model, learnt.data, config.training, evaluate, folder, resume, identity, progress, device)
+    outcome = run(model, data, config.training, evaluate, folder, resume, identity, progress, device)
     model.to(device)
     scores = evaluate()
     model.eval()  # after the evaluation, which leaves the parts it shares as it found them
@@ -125,6 +127,7 @@ def fit(
         sum(p.numel() for p in model.parameters()),
         outcome,
         scores,
+        figures_of(vocabularies) or (),
     )
     return config, Fitted(vocabularies, labels, model, card), outcome
 

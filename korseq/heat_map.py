@@ -85,7 +85,7 @@ class HeatMap:
             from matplotlib.figure import Figure
         except ImportError:
             raise ConfigError("matplotlib is not installed; pip install 'korseq[plots]'") from None
-        with rc_context({"font.family": _hangul_font(), "svg.fonttype": "path"}):
+        with rc_context({"font.family": hangul_font(), "svg.fonttype": "path", "text.parse_math": False}):
             size = 1.5 + 0.45 * len(self.columns), 1.2 + 0.3 * len(self.rows)
             figure = Figure(figsize=size, layout="constrained")
             axes = figure.subplots()
@@ -104,11 +104,11 @@ def check_name(file: str | Path) -> Path:
     """
     path = Path(file)
     if path.suffix.lower() not in _KINDS:
-        raise ConfigError(f"{path}: the name of a heat map's file ends in one of {', '.join(_KINDS)}")
+        raise ConfigError(f"{path}: the name of such a file ends in one of {', '.join(_KINDS)}")
     return path
 
 
-def _hangul_font() -> str:
+def hangul_font() -> str:
     """The name of an installed font that has Hangul."""
     from matplotlib.font_manager import findSystemFonts, fontManager
 

@@ -50,7 +50,7 @@ from korseq.training.scores import Scores
 from korseq.training.settings import Training
 
 if TYPE_CHECKING:
-    pass
+    from korseq.inspection import Inspection
 
 # Texts analysed and sorted by length at a time: enough for batches without padding, few enough to keep memory flat.
 _WINDOW = 8192
@@ -295,6 +295,22 @@ class Pipeline:
         fitted = self._require_fitted()
         answers = continued(self.config, self.model, fitted.vocabularies, texts, length, search, self.device)
         return answers[0] if isinstance(prompts, str) else answers
+
+    def inspect(self, text: str, label: Any = None) -> Inspection:
+        """Look inside while the pipeline reads a text: what it attends to, and on what of the text its answer depends.
+
+        Args:
+            label: Whose loss is looked into, as it would stand in the data; None for what is predicted. Taggers and language
+                models have none.
+
+        Raises:
+            ConfigError: If the pipeline reads something else than one text, or writes one; or has no labels of whole texts.
+            DataError: If there is no such label.
+        """
+        from korseq.inspection import inspect
+
+        fitted = self._require_fitted()
+        return inspect(self.config, self.model, fitted.vocabularies, fitted.labels, text, label)
 
     def _answers(self, data: EncodedData, precision: Precision, progress: bool = False) -> Sequence[Prediction]:
         """What the network says, wherever it runs."""

@@ -21,9 +21,12 @@ import pytest
 from conftest import EXAMPLES, small_pipeline
 
 import korseq.demo as korseq_demo
-from korseq import Pipeline
+from korseq import ConfigError, Pipeline, Training
 from korseq.cli import main
 from korseq.config import to_toml
+from korseq.heads import Classifier, EachStep, Regressor
+from korseq.nn import GRU, Embedding, FeatureSequence, PairPooling
+from korseq.text import WhitespaceTokenizer
 
 KORSEQ = [sys.executable, "-c", "from korseq.cli import main; main()"]
 TINY = ["--set", "training.epochs=2", "--set", "training.precision=fp32"]
@@ -80,7 +83,7 @@ def examples_file(folder: Path, name: str = "examples.tsv") -> Path:
     return path
 
 
-WITH_EXAMPLES = ["train", "evaluate", "predict", "generate", "export", "process", "index-terms"]
+WITH_EXAMPLES = ["train", "evaluate", "predict", "generate", "inspect", "export", "process", "index-terms", "shapes"]
 
 
 @pytest.mark.parametrize("command", [*WITH_EXAMPLES, "demo", "doctor"])
@@ -191,6 +194,71 @@ def test_evaluate_reads_as_it_is_told_but_scores_the_pipeline_as_it_is(run: Path
 def test_predict_answers_arguments_in_broken_utf8(run: Path) -> None:
     result = subprocess.run([*map(os.fsencode, KORSEQ), b"predict", os.fsencode(run), b"\xff"], capture_output=True)
     assert json.loads(result.stdout)["text"] == "\ufffd"
+
+
+@pytest.fixture(scope="module")
+def unusual(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Pipelines that read a pair of texts, and numbers."""
+    folder = tmp_path_factory.mktemp("unusual")
+    pair = Pipeline(
+        tokenizer=WhitespaceTokenizer(),
+        embedding=Embedding(8, feature="form", min_count=1),
+        encoder=GRU(8),
+        head=Classifier(pooling=PairPooling()),
+    )
+    pair.fit([(("비", "비"), "같음"), (("비", "눈"), "다름")] * 4, training=Training(epochs=1), progress=False)
+    numbers = Pipeline(embedding=FeatureSequence(), encoder=GRU(8), head=EachStep(Regressor()))
+    rows = [{"키": [float(i), None], "수": [1.0, i * 2.0]} for i in range(20)]
+    given = [{"steps": [dict(zip(row, step, strict=True)) for step in zip(*row.values(), strict=True)]} for row in rows]
+    numbers.fit(
+        [step | {"label": [1, 2 + i]} for i, step in enumerate(given)], training=Training(epochs=1), progress=False
+    )
+    pair.save(folder / "pair")
+    numbers.save(folder / "numbers")
+    return {name: folder / name for name in ("pair", "numbers")}
+
+
+def test_predict_reads_pairs_with_a_tab_and_goes_on_after_what_is_none(unusual: dict[str, Path]) -> None:
+    found = korseq("predict", unusual["pair"], stdin="비\t눈\n비\n눈\t눈\n비\t눈\t눈\n".encode(), code=1)
+    answers = [json.loads(line) for line in found.stdout.decode().splitlines()]
+    assert [answer["text"] for answer in answers] == ["비\t눈", "비", "눈\t눈", "비\t눈\t눈"]
+    assert [set(answer) for answer in answers[::2]] == [{"text", "label", "score", "scores"}] * 2
+    assert answers[1]["error"] == "expected two texts with a tab between them, got 1"
+    assert answers[3]["error"] == "expected two texts with a tab between them, got 3"
+    assert "korseq: 2 lines were not predicted of" in found.stderr.decode()
+
+
+def test_predict_reads_numbers_as_json_and_goes_on_after_what_are_none(unusual: dict[str, Path]) -> None:
+    lines = ["[[1, 2], [null, 3]]", "{", '{"키": 1, "수": 2}', '{"키": 1}', "[[1, 2, 3]]", '"말"', "[" * 100_000]
+    found = korseq("predict", unusual["numbers"], stdin="\n".join(lines).encode(), code=1)
+    answers = [json.loads(line) for line in found.stdout.decode().splitlines()]
+    assert [len(answer.get("steps", [])) for answer in answers] == [2, 0, 1, 0, 0, 0, 0]
+    for answer, message in zip(
+        [answers[i] for i in (1, 3, 4, 5)],
+        ["Expecting property name", "there is no '수'", "a step has 3 numbers where 2", "is no list of numbers"],
+        strict=True,
+    ):
+        assert answer["error"].startswith("expected numbers as JSON, such as ")
+        assert message in answer["error"]
+
+
+def test_jobs_and_looks_inside_want_single_texts(unusual: dict[str, Path]) -> None:
+    for name in ("pair", "numbers"):
+        assert "only pipelines that read one text" in korseq("inspect", unusual[name], "비", code=1).stderr.decode()
+        with pytest.raises(ConfigError, match="not of single texts; hand them to"):
+            Pipeline.load(unusual[name]).map([{"text": "비"}])
+
+
+def test_inspect_shows_a_table_json_or_a_page(run: Path, tmp_path: Path) -> None:
+    table = korseq("inspect", run, "정말 재미있다").stdout.decode()
+    assert "재미있 VA" in table
+    assert "gradient: GRU backward" in table
+    found = json.loads(korseq("inspect", run, "--label", "부정", "--json", "정말 재미있다").stdout)
+    assert found["meaning"] == "loss of the label 부정, given"
+    korseq("inspect", run, "--out", tmp_path / "inside.html", "정말 재미있다")
+    assert "재미있" in (tmp_path / "inside.html").read_text(encoding="utf-8")
+    assert "ends in one of" in korseq("inspect", run, "--out", "inside.exe", "정말", code=1).stderr.decode()
+    assert "unknown label" in korseq("inspect", run, "--label", "중립", "정말", code=1).stderr.decode().lower()
 
 
 @pytest.mark.slow

@@ -17,10 +17,10 @@ MAP = HeatMap(
 
 
 def has_hangul() -> bool:
-    from korseq.heat_map import _hangul_font
+    from korseq.heat_map import hangul_font
 
     try:
-        return bool(_hangul_font())
+        return bool(hangul_font())
     except ConfigError:
         return False
 
@@ -81,13 +81,13 @@ def test_the_picture_is_darkest_where_most_is_and_has_every_glyph(
 
 
 def test_a_font_that_was_installed_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from korseq.heat_map import _hangul_font
+    from korseq.heat_map import hangul_font
 
     fonts = pytest.importorskip("matplotlib.font_manager")
     if not has_hangul():
         pytest.skip("no font with Hangul is installed")
     monkeypatch.setattr(fonts.fontManager, "ttflist", [f for f in fonts.fontManager.ttflist if "mpl-data" in f.fname])
-    assert "Last Resort" not in _hangul_font()
+    assert "Last Resort" not in hangul_font()
 
 
 def test_other_kinds_of_files_are_named(tmp_path: Path) -> None:

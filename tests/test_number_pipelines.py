@@ -119,6 +119,10 @@ def small() -> Pipeline:
     return pipeline
 
 
+def test_the_card_names_the_figures(small: Pipeline) -> None:
+    assert "- reads of each step: 키, 몸무게\n" in small.card
+
+
 def test_a_step_may_be_given_in_several_ways(small: Pipeline) -> None:
     wanted = small({"키": 1.5, "몸무게": None}).as_dict()
     forms = [[1.5, None], [[1.5, float("nan")]], {"몸무게": "", "키": "1.5", "이름": "가온"}, np.asarray([1.5, np.nan])]
@@ -194,7 +198,7 @@ def test_numbers_are_scaled_and_missing_ones_read_as_the_mean(scale: Any) -> Non
     assert isinstance(stage, ScaledNumbers)
     values = torch.from_numpy(RANDOM.normal(size=(200, 3)) * [1, 1000, 0] + [0, 5, 7]).float()
     values[::7, 0] = float("nan")
-    stage.prepare(values)
+    stage.prepare(values, torch.tensor([0, 200]))
     read = stage(values.unsqueeze(0), None, torch.ones(1, 200, dtype=torch.bool))[0]
     missing = values.isnan()
     assert torch.equal(read[:, 3:].bool(), missing)
@@ -216,9 +220,21 @@ def test_numbers_are_scaled_and_missing_ones_read_as_the_mean(scale: Any) -> Non
 def test_no_numbers_become_infinite(rows: list[list[float]]) -> None:
     values = torch.tensor(rows)
     for scale in ("standard", "log"):
-        stage = FeatureSequence(scale=scale).build(4 + 2)
-        stage.prepare(values)
+        stage = FeatureSequence(scale=scale, deltas=True).build(4 + 2)
+        stage.prepare(values, torch.tensor([0, len(rows)]))
         assert stage(values.unsqueeze(0), None, torch.ones(1, len(rows), dtype=torch.bool)).isfinite().all()
+
+
+def test_deltas_are_changes_since_the_step_before() -> None:
+    stage = FeatureSequence(scale="none", deltas=True).build(4 + 2)
+    sequences = [
+        torch.tensor([[1.0, 10.0], [3.0, 10.0], [float("nan"), 10.0], [4.0, 10.0]]),
+        torch.tensor([[100.0, 0.0]]),
+    ]
+    stage.prepare(torch.cat(sequences), torch.tensor([0, 4, 5]))
+    read = stage(sequences[0].unsqueeze(0), None, torch.ones(1, 4, dtype=torch.bool))[0]
+    assert read[:, 2].tolist() == [0, 1, 0, 0]  # the only change inside a sequence is 2, and so the deviation
+    assert read[:, 3].tolist() == [0, 0, 0, 0]
 
 
 WRONG = [

@@ -142,8 +142,8 @@ def test_bad_files_are_named(tmp_path: Path, content: str, message: str) -> None
 
 def test_poolings_of_one_and_of_two_texts_do_not_mix() -> None:
     table = {"embedding": Embedding(), "encoder": GRU()}
-    with pytest.raises(ConfigError, match="head.pooling: LastPooling pools one text, PairPooling two"):
+    with pytest.raises(ConfigError, match=r"head.pooling: LastPooling pools one text, PairPooling two"):
         build_config(table | {"head": Classifier(pooling=(LastPooling(), PairPooling()))})
-    with pytest.raises(ConfigError, match="head.pooling.pooling: a pair cannot be of pairs"):
+    with pytest.raises(ConfigError, match=r"head.pooling.pooling: a pair cannot be of pairs"):
         build_config(table | {"head": Regressor(pooling=PairPooling(PairPooling()))})
     build_config(table | {"head": Classifier(pooling=PairPooling((AttentionPooling(), LastPooling())))})

@@ -36,9 +36,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     """
     if query.device.type != "cpu" or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(query, key, value, bias)
+    return attention_weights(query, key, bias).to(value.dtype) @ value
+
+
+def attention_weights(query: Tensor, key: Tensor, bias: Tensor | None = None) -> Tensor:
+    """softmax(query · keyᵀ / √d + bias): (B, heads, S, d), (B, heads, T, d) → (B, heads, S, T), in float32."""
     scores = (query * query.size(3) ** -0.5) @ key.transpose(2, 3)  # (B, heads, S, T)
-    weights = torch.softmax(scores.float() if bias is None else scores + bias.float(), dim=3)
-    return weights.to(value.dtype) @ value
+    return torch.softmax(scores.float() if bias is None else scores + bias.float(), dim=3)
 
 
 class MultiHeadAttention(nn.Module):
@@ -59,6 +63,11 @@ class MultiHeadAttention(nn.Module):
         query, key, value = self._projected(inputs)
         context = attend(query, key, value, attention_bias(mask, query.dtype, causal))
         return self._combined(context)
+
+    def weights(self, inputs: Tensor, mask: Tensor, causal: bool = False) -> Tensor:
+        """How much of each place a place takes, the mean of all heads: (B, T, T), in float32."""
+        query, key, _ = self._projected(inputs)
+        return attention_weights(query, key, attention_bias(mask, query.dtype, causal)).mean(dim=1)
 
     def step(self, inputs: Tensor, past: KeysValues) -> tuple[Tensor, KeysValues]:
         """The next place of a sequence that sees only what stands before it: inputs (B, 1, D) → (B, 1, D), and what the place
@@ -116,8 +125,7 @@ class CrossAttention(nn.Module):
 
     def weights(self, queries: Tensor, memory: KeysValues, bias: Tensor) -> Tensor:
         """How much of each state a query takes, the mean of all heads: (B, S, T), in float32."""
-        scores = self._heads(queries) @ memory.keys.transpose(2, 3) / self.head_size**0.5 + bias  # (B, heads, S, T)
-        return torch.softmax(scores.float(), dim=3).mean(dim=1)
+        return attention_weights(self._heads(queries), memory.keys, bias).mean(dim=1)
 
     def _heads(self, queries: Tensor) -> Tensor:
         batch, time, _ = queries.shape

@@ -36,8 +36,13 @@ class EmbeddingModule(nn.Module, ABC):
 
     output_size: int
 
-    def prepare(self, values: Tensor) -> None:
-        """Called once, before training begins, with all that it will read (N,), or (N, F) numbers; most need nothing of it."""
+    def prepare(self, values: Tensor, offsets: Tensor) -> None:
+        """Called once, before training begins, with all that it will read; most need nothing of it.
+
+        Args:
+            values: (N,), or (N, F) numbers, sequence after sequence.
+            offsets: (sequences + 1,), where they begin and end.
+        """
         return
 
     @abstractmethod
@@ -97,11 +102,11 @@ class Embeddings(nn.Module):
         self.features = tuple(features)
         self.output_size = sum(stage.output_size for stage in stages)
 
-    def prepare(self, values: Mapping[str, Tensor]) -> None:
-        """Called once, before training begins: all that each feature will read, end to end."""
+    def prepare(self, values: Mapping[str, Tensor], offsets: Tensor) -> None:
+        """Called once, before training begins, with all that each feature will read; see `EmbeddingModule.prepare`."""
         for stage, feature in zip(self.stages, self.features, strict=True):
             assert isinstance(stage, EmbeddingModule)
-            stage.prepare(values[feature])
+            stage.prepare(values[feature], offsets)
 
     def forward(self, ids: Mapping[str, Tensor], parts: Mapping[str, BatchParts], mask: Tensor) -> Tensor:
         """ids: feature → (B, T); parts: by feature; mask (B, T) → (B, T, D), D the sum of the stages' widths."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -109,6 +109,20 @@ class Recurrent(EncoderModule):
         final = self.dropout(torch.cat([f for _, f in read], dim=1))  # (B, H)
         return Encoded(states, final)
 
+    def unroll(self) -> list[tuple[bool, Unrolled]]:
+        """Run every cell one step at a time from now on, to look at its states; it takes much longer.
+
+        Returns:
+            Whether it reads from the end, and the cell: of each layer its directions.
+        """
+        unrolled = []
+        for layer in self.layers:
+            for i, (cell, backward) in enumerate(self._pairs(layer)):
+                assert isinstance(cell, nn.RNNBase)
+                unrolled.append((backward, Unrolled(cell)))
+                layer.add_module(str(i), unrolled[-1][1])
+        return unrolled
+
     def _pairs(self, layer: nn.Module) -> list[tuple[nn.Module, bool]]:
         return list(zip(layer.children(), self.directions, strict=True))
 
@@ -120,6 +134,33 @@ class Recurrent(EncoderModule):
             return states, last_of(states, mask)
         states = cell(reorder(inputs, reversal))[0]
         return reorder(states, reversal), last_of(states, mask)
+
+
+class Unrolled(nn.Module):
+    """A cell that is run one step at a time, and keeps what it hands on.
+
+    Attributes:
+        states: h_t of each step of the last run, (1, B, H), in the order of reading. Whatever comes of a state comes of this
+            tensor, the next states too: its gradient is the whole one.
+        memories: Of an LSTM c_t, the other thing that is handed on, in the same way.
+    """
+
+    def __init__(self, cell: nn.RNNBase) -> None:
+        super().__init__()
+        self.cell = cell
+        self.states: list[Tensor] = []
+        self.memories: list[Tensor] = []
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Any]:
+        """inputs (B, T, D) → (B, T, H) and what is handed on at the end, as from the cell itself."""
+        self.states, self.memories = [], []
+        carried: Any = None
+        for t in range(inputs.size(1)):
+            _, carried = self.cell(inputs[:, t : t + 1], carried)
+            hidden, *memory = carried if isinstance(carried, tuple) else (carried,)
+            self.states.append(hidden)
+            self.memories += memory
+        return torch.cat(self.states).transpose(0, 1), carried
 
 
 def initialize(cell: nn.RNNBase) -> None:

@@ -1,0 +1,161 @@
+"""Commands that train pipelines and score them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from korseq.cli.options import Beam, Run, TextColumn, search_of
+from korseq.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from korseq.training import Scores
+
+commands = typer.Typer()
+
+LabelColumn = Annotated[str | None, typer.Option("--label", help="Column with the labels, if it has no usual name.")]
+
+
+@commands.command(
+    epilog="""**Examples**
+
+- `korseq train pipelines/sentiment.toml --set data.train=reviews.csv --out runs/mine`
+
+- `korseq train pipelines/sentiment.toml --set data.train=train.tsv --set training.epochs=3 --seed 1 --out runs/nsmc`
+
+- `korseq train pipelines/ner.toml --set data.train=ner.jsonl --set data.dev=dev.jsonl --out runs/ner` (named entities)
+
+- `korseq train pipelines/pos.toml --set data.train=train.conllu --set data.tag=xpos --out runs/pos` (parts of speech)
+
+- `korseq train pipelines/translate-ko-en.toml --set data.train=pairs.tsv --out runs/ko-en` (translation; also chatbot.toml)
+
+- `korseq train pipelines/language-model.toml --set data.train=texts.txt --out runs/lm` (a language model; a text a line)
+
+- `korseq train --from runs/nsmc --set data.train=my.csv --out runs/my` (fine-tune a trained pipeline on your own data)
+
+- `korseq train pipelines/sentiment.toml --set data.train=reviews.csv --out runs/mine --resume` (go on after Ctrl-C or a crash)
+"""
+)
+def train(
+    config: Annotated[
+        Path | None, typer.Argument(help="TOML file of a pipeline; may be left out with --from.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the trained pipeline, its checkpoints and metrics.")] = Path(
+        "runs/new"
+    ),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, such as data.train=FILE.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Start from this trained pipeline (fine-tuning).")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the broken run in OUT.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pipeline in OUT.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=N.", min=0)] = None,
+) -> None:
+    """Train a pipeline: on texts and labels (CSV, TSV, JSON lines, Parquet), on texts with entities or tagged words (JSON
+    lines with spans, KLUE's TSV, CoNLL columns, CoNLL-U), on pairs of texts, or on texts alone."""
+    from korseq import Pipeline
+    from korseq.config import changed, read_config
+    from korseq.files import PIPELINE_FILE
+
+    changes = [*(set_ or []), *([] if seed is None else [f"training.seed={seed}"])]
+    if config is None and start is None:
+        raise ConfigError("give a TOML file (korseq train pipelines/sentiment.toml …), or --from a trained pipeline")
+    path = _shipped(config) if config else start / PIPELINE_FILE  # type: ignore[operator]
+    if config:
+        settings = read_config(path, changes)
+    else:  # the new data is what the caller names, not what the old pipeline was trained on
+        old = read_config(path)
+        settings = changed(replace(old, data=replace(old.data, train=None, dev=None, test=None)), changes)
+    if settings.data.train is None:
+        raise ConfigError(f"{path}: there is no training data; add --set data.train=FILE")
+    if (out / PIPELINE_FILE).exists() and not (resume or overwrite):
+        raise CheckpointError(
+            f"{out}: holds a trained pipeline already; give another --out, --overwrite it, or --resume its training"
+        )
+    pipeline = Pipeline.from_config(settings)
+    outcome = pipeline.fit(settings.data.train, settings.data.dev, start=start, out=out, resume=resume)
+    if outcome.interrupted:
+        print(
+            f"korseq: interrupted after step {outcome.steps:,}; go on with the same command and --resume",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    print(f"korseq: saved {out} (step {outcome.best_step:,} of {outcome.steps:,} was the best)", file=sys.stderr)
+    if settings.data.test is not None:
+        _print_scores(pipeline.evaluate(settings.data.test), False)
+
+
+@commands.command(epilog="**Example**: `korseq evaluate runs/nsmc test.tsv --json`")
+def evaluate(
+    run: Run,
+    file: Annotated[str, typer.Argument(help="File with texts and their answers, or a hub name.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change how data is read, such as data.tag=xpos."),
+    ] = None,
+    beam: Beam = None,
+) -> None:
+    """Score a trained pipeline on data that has the answers; a language model on texts."""
+    from korseq import Pipeline
+    from korseq.config import changed
+
+    foreign = [change for change in set_ or [] if not change.startswith("data.")]
+    if foreign:
+        raise ConfigError(f"--set {foreign[0]}: a trained pipeline is scored as it is; only data.… can be set")
+    pipeline = Pipeline.load(run)
+    search = search_of(pipeline, beam, None, {})
+    pipeline = pipeline if search is None else pipeline.with_search(search)
+    data = changed(pipeline.config, set_ or []).data
+    _print_scores(pipeline.evaluate(file, replace(data, text=text or data.text, label=label or data.label)), as_json)
+
+
+def _shipped(path: Path) -> Path:
+    """The path itself, or the file of that name that comes with korseq."""
+    from korseq.resources import resource
+
+    try:
+        return path if path.exists() else resource(str(path))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+
+
+def _print_scores(scores: Scores, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(scores.values, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    overall = Table("score", "value")
+    for name, value in scores.values.items():
+        if name == "errors":
+            for kind, count in value.items():
+                overall.add_row(f"errors: {kind}", _shown(count))
+        elif not isinstance(value, dict):
+            overall.add_row(name, _shown(value))
+    console = Console()
+    console.print(overall)
+    per_label = scores.values.get("labels") or {}
+    if per_label:
+        table = Table("label", *next(iter(per_label.values())))
+        for label, values in per_label.items():
+            table.add_row(label, *map(_shown, values.values()))
+        console.print(table)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list):
+        return " – ".join(map(_shown, value))
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
