@@ -27,7 +27,7 @@ def collate(data: EncodedData, indices: NDArray[np.int64], rounded: bool = False
     rows = indices if data.texts == 1 else (indices[:, None] * data.texts + np.arange(data.texts)).ravel()
     tokens = _padded(data, rows, rounded)
     if data.units is None:
-        targets = None if data.targets is None else _targets(data, data.targets, indices)
+        targets = None if data.targets is None else _targets(data, data.targets, indices, rounded)
         return Batch(tokens.ids, tokens.parts, tokens.mask, targets, indices)
     symbols = _padded(data.units.symbols, indices, rounded)
     places, real = _ragged(data.units.symbols.offsets, indices, rounded)
@@ -41,13 +41,13 @@ def collate(data: EncodedData, indices: NDArray[np.int64], rounded: bool = False
     return Batch(tokens.ids, tokens.parts, tokens.mask, targets, indices, units)
 
 
-def _targets(data: EncodedData, targets: NDArray[Any], indices: NDArray[np.int64]) -> Tensor:
+def _targets(data: EncodedData, targets: NDArray[Any], indices: NDArray[np.int64], rounded: bool) -> Tensor:
     if data.each_step:
         places, real = _ragged(data.offsets, indices, False)
         return torch.from_numpy(targets[places[real]])
     if data.target_offsets is None:
         return torch.from_numpy(targets[indices])
-    places, real = _ragged(data.target_offsets, indices, False)
+    places, real = _ragged(data.target_offsets, indices, rounded)
     return torch.from_numpy(np.where(real, targets[places], 0).astype(np.int64))
 
 
@@ -93,7 +93,8 @@ def training_order(
     """Every sequence once, in random batches of similar length; the same arguments give the same batches.
 
     Args:
-        tokens: As many sequences to a batch as make so many padded tokens, one at least; None for `batch_size` of them.
+        tokens: As many sequences to a batch as make so many padded tokens, its width rounded as `collate` does it, one at least;
+            None for `batch_size` of them.
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))
@@ -110,12 +111,13 @@ def training_order(
 
 
 def _cuts(lengths: Sequence[int], tokens: int) -> list[int]:
-    """Where rising lengths are cut, so that the number in each part times the last of it is at most `tokens`."""
+    """Where rising lengths are cut, so that the number in each part times its rounded width is at most `tokens`. Numbers are
+    multiples of 8 if they can be, so that few shapes occur (see `prediction_batches`)."""
     cuts, start = [], 0
     for i, length in enumerate(lengths):
-        if (i + 1 - start) * length > tokens and i > start:
-            cuts.append(i)
-            start = i
+        while (i + 1 - start) * _rounded(length) > tokens and i > start:
+            start += (i - start) // 8 * 8 or i - start
+            cuts.append(start)
     return cuts
 
 

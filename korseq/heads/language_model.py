@@ -161,10 +161,11 @@ class LanguageModelModule(SymbolHead):
         following = F.pad(mask[:, 1:], (0, 1))  # places after which a token stands
         halves = encoded.states.chunk(len(self.directions), dim=2)
         for direction, states, project in zip(self.directions, halves, self.projections, strict=True):
+            read = project(states)  # with the padding, whose shapes are few
             if direction == "forward":
-                yield project(states[following]), ids[:, 1:][mask[:, 1:]]
+                yield read[following], ids[:, 1:][mask[:, 1:]]
             else:
-                yield project(states[:, 1:][mask[:, 1:]]), ids[following]
+                yield read[:, 1:][mask[:, 1:]], ids[following]
 
     @property
     def tied_table(self) -> Tensor:

@@ -143,7 +143,8 @@ class Seq2SeqModule(SymbolHead):
         if self.training and self.scheduled_sampling:
             ids = self._partly_own(ids, encoded, batch.mask)
         states = self.decoder(self.embedding(ids, None, ids != PAD), encoded, batch.mask).states
-        return as_autocast(self.project(states[batch.targets[:, 1:] != PAD]))
+        # Projected with the padding, whose shapes are few.
+        return as_autocast(self.project(states)[batch.targets[:, 1:] != PAD])
 
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         """Cross-entropy; with smoothed labels in training only. What `forward` gives (n, D); targets (B, S), from `<bos>` to

@@ -16,6 +16,8 @@ from torch.nn import functional
 
 # Scores at a time.
 _SCORES = 1 << 20
+# What the sides of a matrix are rounded up to, where they differ from batch to batch.
+_ROUND = 256
 
 
 def linear_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> Tensor:
@@ -79,7 +81,10 @@ def sampled_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor, targets:
 
     own = weight[targets].to(states.dtype)
     right = corrected((states * own).sum(dim=1), targets)  # (n,)
-    others = corrected(states @ weight[noise].to(states.dtype).t(), noise)  # (n, m)
+    # A processor's library of matrices keeps what it made for every shape: rows and tokens are filled up to few numbers.
+    table = functional.pad(weight[noise].to(states.dtype), (0, 0, 0, -len(noise) % _ROUND))
+    scores = functional.pad(states, (0, 0, 0, -len(states) % _ROUND)) @ table.t()
+    others = corrected(scores[: len(states), : len(noise)], noise)  # (n, m)
     others = others.masked_fill(targets.unsqueeze(1) == noise, float("-inf"))  # which is counted already
     return (torch.logsumexp(torch.cat([right.unsqueeze(1), others], dim=1), dim=1) - right).sum()
 

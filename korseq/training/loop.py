@@ -164,7 +164,9 @@ def train(
             rate = learning_rate(state.step + 1, total, settings)
             for parameters in optimizer.param_groups:
                 parameters["lr"] = rate
-            loss, examples, tokens = _accumulate(model, [collate(now, i) for i in group], settings, accelerator)
+            rounded = settings.batch_tokens is not None  # as they were counted
+            batches = [collate(now, indices, rounded) for indices in group]
+            loss, examples, tokens = _accumulate(model, batches, settings, accelerator)
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} in step {state.step + 1}: training diverged; lower training.learning_rate "

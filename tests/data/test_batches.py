@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from korseq.data.batches import collate, prediction_batches, training_order
+from korseq.data.encoded import EncodedData
 from korseq.nn.sequences import Batch
 
 RANDOM = np.random.default_rng(0)
@@ -161,3 +162,15 @@ def test_no_sequences_make_no_batches() -> None:
 @pytest.mark.parametrize("lengths", [[1], [7, 7, 7]])
 def test_batches_without_padding_have_a_full_mask(lengths: list[int]) -> None:
     assert collate(synthetic_data(lengths), np.arange(len(lengths))).mask.all()
+
+
+def test_batches_of_tokens_have_few_shapes() -> None:
+    """oneDNN keeps what it has made for every shape that it meets: with hundreds of them, gigabytes."""
+    lengths = np.random.default_rng(0).integers(1, 60, 20_000)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    data = EncodedData({"form": np.ones(offsets[-1], np.int32)}, offsets, {}, None, 0)
+    batches = training_order(lengths, 1, 0, 0, 1000)
+    shapes = {collate(data, indices, rounded=True).mask.shape for indices in batches}
+    assert len(batches) > 600
+    assert len(shapes) < 80
+    assert max(batch * width for batch, width in shapes) <= 1000
