@@ -372,6 +372,15 @@ def test_learned_positions_read_the_longest_sequence_and_refuse_a_longer_one() -
         module(too_long.vectors, too_long.mask)
 
 
+def test_padding_may_reach_beyond_the_last_position() -> None:
+    """Widths of batches are rounded up."""
+    torch.manual_seed(0)
+    encoder = Transformer(1, 2, positions="learned", max_positions=4, dropout=0.0).build(8).eval()
+    vectors, mask = torch.randn(2, 6, 8), torch.tensor([[True] * 4 + [False] * 2, [True] * 2 + [False] * 4])
+    wide, narrow = encoder(vectors, mask), encoder(vectors[:, :4], mask[:, :4])
+    torch.testing.assert_close(wide.states[:, :4][mask[:, :4]], narrow.states[mask[:, :4]])
+
+
 @pytest.mark.parametrize(
     "encoder", [SelfAttention(3), Transformer(heads=3), Transformer(heads=4, hidden_size=6)], ids=repr
 )

@@ -134,9 +134,11 @@ class TransformerEncoder(EncoderModule):
         states = self.project(inputs)
         time, size = states.shape[1:]
         if self.positions is not None:
-            if time > self.positions.num_embeddings:  # an accelerator's own message would name no reason
-                raise ValueError(f"a sequence of {time} tokens, but positions for {self.positions.num_embeddings}")
-            places = self.positions(torch.arange(time, device=states.device))  # (T, H)
+            known = self.positions.num_embeddings
+            if time > known and mask[:, known:].any():  # an accelerator's own message would name no reason
+                raise ValueError(f"a sequence of {int(mask.sum(dim=1).max())} tokens, but positions for {known}")
+            # Padding may reach further.
+            places = self.positions(torch.arange(time, device=states.device).clamp(max=known - 1))  # (T, H)
         else:
             places = sinusoids(time, size, states.device)
         # Scaled as in the paper, section 3.4, so that the positions do not drown the embeddings.
