@@ -1,8 +1,8 @@
 """Cross-entropy over a large vocabulary, straight from the states that the scores are made of.
 
 All scores of a batch at once would be a hundred megabytes that every operation of the usual way moves through memory again: it
-took as long as all layers of the network together. Here a few hundred symbols at a time are scored, and the gradient is made at once,
-while their numbers are at hand.
+took as long as all layers of the network together. Here a few hundred symbols at a time are scored, and the gradient is made
+at once, while their numbers are at hand.
 """
 
 from __future__ import annotations
