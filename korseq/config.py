@@ -59,6 +59,14 @@ class Config:
         """Whether it reads sequences of numbers instead of texts."""
         return any(stage.reads_numbers for stage in self.embeddings)
 
+    def require_single_texts(self) -> None:
+        """Raises:
+        ConfigError: If what is predicted of is a pair of texts, or numbers.
+        """
+        if self.reads_numbers or self.head.texts > 1:
+            what = "sequences of numbers" if self.reads_numbers else "pairs of texts"
+            raise ConfigError(f"the pipeline predicts of {what}, not of single texts; hand them to Pipeline.stream")
+
     def analyzer(self) -> str:
         """The fingerprint of the tokenizer of what is read; empty if that is no text."""
         return "" if self.reads_numbers else self.tokenizer.fingerprint()
@@ -251,12 +259,14 @@ def _language_model_contradictions(config: Config) -> list[str]:
 
 def _number_contradictions(config: Config) -> list[str]:
     """What does not go together with sequences of numbers, or only with them."""
+    if any(stage.reads_numbers for stage in config.head.stages):
+        return ["head.embedding: FeatureSequence reads numbers, but units are parts of texts"]
     if not config.reads_numbers:
         steps = "head: EachStep is for sequences of numbers (FeatureSequence); tokens of texts are told by a Tagger"
         return [steps] if config.head.each_step else []
     name = type(config.head).__name__
     mistakes = []
-    if len(config.embeddings) > 1:
+    if not all(stage.reads_numbers for stage in config.embeddings):
         mistakes.append("embedding: FeatureSequence reads numbers, the others texts; a pipeline reads one of the two")
     if config.head.reads not in ("label", "pairs") or config.head.texts > 1:
         mistakes.append(f"head: {name} is about texts, but FeatureSequence reads numbers")

@@ -46,7 +46,7 @@ class CheckpointError(KorseqError):
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` when a valid name is near, otherwise the list of the valid names."""
-    valid = sorted(valid)
+    valid = sorted(map(str, valid))
     lowered = {v.lower(): v for v in valid}
     near = get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
     return f"; did you mean '{lowered[near[0]]}'?" if near else f"; valid are: {', '.join(valid)}"

@@ -91,7 +91,8 @@ def fit(
     config = with_learnt_tokenizers(config, train_rows, before.config if before else None)
     learnt, vocabularies = _encoded(config, train_rows, labels, before.vocabularies if before else {}, progress)
     held_out = encode_rows(config, vocabularies, labels, dev_rows, progress)
-    warn_truncated(learnt.data.truncated + held_out.data.truncated, len(train_rows) + len(dev_rows), config.sequence)
+    truncated = learnt.data.truncated + held_out.data.truncated
+    warn_truncated(config, truncated, len(train_rows) + len(dev_rows), stacklevel=4)
     if progress:
         report_spans(learnt, held_out)
 

@@ -97,7 +97,7 @@ class HeatMap:
 
 
 def check_name(file: str | Path) -> Path:
-    """The path of a heat map's file.
+    """The path of a file that a picture, a page or characters are written to.
 
     Raises:
         ConfigError: If there is no such kind of file.

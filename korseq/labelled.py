@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from korseq.config import Config
+from korseq.data.columns import LABEL_NAMES
 from korseq.data.encoded import StoredAnalyses, analyze
 from korseq.data.numbers import encode_numbers, numbers_in, read_numbers
-from korseq.data.pairs import kept_pairs
+from korseq.data.pairs import TARGET_NAMES, kept_pairs
 from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
 from korseq.data.splits import stratified_split
 from korseq.data.tagged import in_units
@@ -34,7 +35,7 @@ from korseq.text.alignment import Analysis
 from korseq.text.tokenizers import Tokenizer
 from korseq.text.units import Units
 from korseq.text.vocabulary import Vocabulary
-from korseq.training.metrics import METRICS
+from korseq.training.metrics import METRICS, of_steps
 from korseq.training.scores import Scores
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def read_rows(source: Source, config: Config, split: str, figures: Sequence[str]
     """
     kind = config.head.reads
     if config.reads_numbers:
-        rows = read_numbers(source, config.data, split, figures, config.head.each_step)
+        usual = (*TARGET_NAMES, *LABEL_NAMES) if kind == "pairs" else LABEL_NAMES
+        rows = read_numbers(source, config.data, split, figures, config.head.each_step, usual)
     else:
         rows = read(source, config.data, split, labelled=kind != "text", kind=kind, texts=config.head.texts)
     if kind == "text":
@@ -245,7 +247,9 @@ def _with_tags(
 
 def scores_of(config: Config, rows: Dataset, answers: Sequence[Prediction], encoded: Encoded) -> Scores:
     """Of the answers for labelled rows."""
-    scores = METRICS[config.head.metric]([config.head.canonical(value) for value in rows["label"]], answers)
+    metric = METRICS[config.head.metric]
+    gold = [config.head.canonical(value) for value in rows["label"]]
+    scores = of_steps(metric)(gold, answers) if config.head.each_step else metric(gold, answers)
     spans, exact = encoded.spans
     return replace(scores, values=scores.values | {"representable": exact / spans}) if spans else scores
 

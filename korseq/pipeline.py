@@ -128,8 +128,9 @@ class Pipeline:
 
         Args:
             train: A file (CSV, TSV, JSON lines, Parquet; for taggers JSON lines with spans, KLUE's TSV, CoNLL columns,
-                CoNLL-U; for translators pairs, see `korseq.data.pairs`; for language models texts, in `.txt` one a line), a hub
-                name, a `datasets.Dataset`, or rows: (text, label), for taggers (text, [(start, end, label), …]), for translators
+                CoNLL-U; for translators pairs, see `korseq.data.pairs`; for language models texts, in `.txt` one a line; for
+                numbers see `korseq.data.numbers`), a hub name, a `datasets.Dataset`, or rows: (text, label), of two texts ((text,
+                second), label), of numbers (sequence, label), for taggers (text, [(start, end, label), …]), for translators
                 (source, target), for language models strings.
             dev: The same; None to set a stratified part of `train` apart.
             training: How to train; None for the configuration's settings.
@@ -198,7 +199,7 @@ class Pipeline:
             seen, truncated = seen + len(encoded.data), truncated + encoded.data.truncated
             answers = self._answers(encoded.data, precision)
             yield from finished(config, encoded, answers, fitted.vocabularies)
-        warn_truncated(truncated, seen, config.sequence)
+        warn_truncated(config, truncated, seen, stacklevel=3)
 
     def map(self, rows: Any, text: str | None = None, *, prefix: str = "", batch_size: int = _WINDOW) -> Any:
         """Rows with the predictions beside them, as further columns.
@@ -216,7 +217,7 @@ class Pipeline:
             DataError: If there is no such column, or one that is called like a new one.
             ConfigError: If the pipeline does not predict of single texts.
         """
-        self.require_single_texts()
+        self.config.require_single_texts()
 
         def stream(texts: Iterable[str]) -> Iterator[Prediction]:
             return self.stream(texts, batch_size)
@@ -234,14 +235,6 @@ class Pipeline:
             DataError: If it is none of what this pipeline reads.
         """
         return item_of(self.config, self._require_fitted().vocabularies, line)
-
-    def require_single_texts(self) -> None:
-        """Raises:
-        ConfigError: If what it predicts of is a pair of texts, or numbers.
-        """
-        if self.config.reads_numbers or self.config.head.texts > 1:
-            what = "sequences of numbers" if self.config.reads_numbers else "pairs of texts"
-            raise ConfigError(f"the pipeline predicts of {what}, not of single texts; hand them to Pipeline.stream")
 
     def _checksum(self) -> str:
         """Of the network."""
@@ -331,7 +324,7 @@ class Pipeline:
         config = replace(self.config, data=data or self.config.data)
         rows = read_rows(source, config, "test", figures_of(fitted.vocabularies))
         encoded = encode_rows(config, fitted.vocabularies, fitted.labels, rows, True)
-        warn_truncated(encoded.data.truncated, len(rows), config.sequence)
+        warn_truncated(config, encoded.data.truncated, len(rows), stacklevel=3)
         answers = self._answers(encoded.data, "fp32", progress=True)
         scores = scores_of(config, rows, finished(config, encoded, answers, fitted.vocabularies), encoded)
         if config.head.reports_loss and fitted.model is not None:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from korseq.config import Config
 from korseq.data.encoded import TARGETS, EncodedData, SequenceOptions, count_symbols, encode
-from korseq.data.numbers import NUMBERS, Steps, encode_numbers, steps_of
+from korseq.data.numbers import NUMBERS, Vectors, encode_numbers, steps_of
 from korseq.data.resampling import resampling
 from korseq.data.tagged import encode_units
 from korseq.errors import ConfigError, DataError
@@ -63,23 +63,28 @@ class Encoded:
 
 
 class TruncationWarning(UserWarning):
-    """Texts were longer than the pipeline reads.
+    """Texts, or sequences of numbers, were longer than the pipeline reads.
 
-    Args:
+    Attributes:
         truncated: How many.
-        total: Of how many.
-        max_length: Tokens that it reads of each.
     """
 
-    def __init__(self, truncated: int, total: int, max_length: int) -> None:
+    def __init__(self, truncated: int, message: str) -> None:
         self.truncated = truncated
-        super().__init__(f"{truncated:,} of {total:,} texts were cut after {max_length} tokens (sequence.max_length)")
+        super().__init__(message)
 
 
-def warn_truncated(truncated: int, total: int, options: SequenceOptions) -> None:
-    """Say that texts were cut, if some were."""
+def warn_truncated(config: Config, truncated: int, examples: int, stacklevel: int) -> None:
+    """Say that texts were cut, if some were.
+
+    Args:
+        stacklevel: 2 for the line that calls this.
+    """
     if truncated:
-        warnings.warn(TruncationWarning(truncated, total, options.max_length), stacklevel=4)
+        what, unit = ("sequences", "steps") if config.reads_numbers else ("texts", "tokens")
+        total, length = examples * config.head.texts, config.sequence.max_length
+        message = f"{truncated:,} of {total:,} {what} were cut after {length} {unit} (sequence.max_length)"
+        warnings.warn(TruncationWarning(truncated, message), stacklevel=stacklevel)
 
 
 def figures_of(vocabularies: Vocabularies) -> tuple[str, ...] | None:
@@ -111,7 +116,7 @@ def vocabularies_of(
 def piece_vocabularies(config: Config) -> dict[str, Vocabulary]:
     """Those of tokenizers that have a fixed number of pieces: all of them, whether or not the data has them."""
     found = {}
-    pieces = config.tokenizer.pieces()
+    pieces = None if config.reads_numbers else config.tokenizer.pieces()
     for stage in config.embeddings:
         if pieces is not None and stage.feature in ("form", "morpheme"):
             found[stage.feature] = _of_pieces(pieces, stage.feature)
@@ -243,7 +248,7 @@ def item_of(config: Config, vocabularies: Vocabularies, line: str) -> Item:
     return line if len(texts) == 1 else texts
 
 
-def _numbers(items: Iterable[Any], figures: Sequence[str]) -> Iterator[Steps]:
+def _numbers(items: Iterable[Any], figures: Sequence[str]) -> Iterator[Vectors]:
     for row, item in enumerate(items, start=1):
         try:
             yield steps_of(item, figures)
@@ -253,7 +258,7 @@ def _numbers(items: Iterable[Any], figures: Sequence[str]) -> Iterator[Steps]:
 
 def _unpaired(items: Iterable[Any]) -> Iterator[str]:
     for row, item in enumerate(items, start=1):
-        if isinstance(item, str) or len(item) != 2 or not all(isinstance(text, str) for text in item):
+        if not isinstance(item, list | tuple) or len(item) != 2 or not all(isinstance(text, str) for text in item):
             raise DataError(f"expected two texts, got {item!r:.80}", "the given pairs", row)
         yield from item
 

@@ -47,6 +47,11 @@ def warm_start(
             fresh[name] = old
         elif name.endswith("table.weight") or name.removeprefix(prefix) in model.head.rows_of_vocabulary:
             fresh[name] = torch.cat([old.to(fresh[name].device), fresh[name][len(old) :]])  # the rows of new tokens
+        else:
+            raise ConfigError(
+                f"embedding: is as wide as its vocabulary (OneHot), which the new data makes larger, and {name} does not fit; "
+                "train from nothing, or use Embedding"
+            )
     model.load_state_dict(fresh)
 
 

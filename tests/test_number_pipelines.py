@@ -109,6 +109,21 @@ def test_a_vector_in_a_text_out() -> None:
     assert pipeline({"1": 2.0, "2": 2.0}).alignment is None
 
 
+def test_texts_of_vectors_may_be_long() -> None:
+    """A vector is one step, which says nothing of the length of its text."""
+    text = " ".join("가나다라마바사아자차카타파하" * 3)
+    rows = [([float(i % 2)], text if i % 2 else "짧다") for i in range(40)]
+    pipeline = Pipeline(
+        target_tokenizer=Subwords(vocab_size=300),
+        embedding=FeatureSequence(),
+        encoder=Dense(64),
+        head=Seq2Seq(decoder=GRUDecoder(64, attention=None), embedding=Embedding(32, std=1.0), label_smoothing=0.0),
+        device="cpu",
+    )
+    pipeline.fit(rows, rows[:4], training=Training(epochs=60, batch_size=8, learning_rate=1e-2), progress=False)
+    assert [answer.output for answer in pipeline([[1.0], [0.0]])] == [text, "짧다"]
+
+
 @pytest.fixture(scope="module")
 def small() -> Pipeline:
     rows = [({"키": k, "몸무게": w}, "가" if k > w else "나") for k, w in RANDOM.normal(size=(60, 2)).tolist()]
@@ -189,7 +204,7 @@ def test_long_sequences_are_cut_with_a_warning() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         pipeline.fit(rows, rows[:5], training=Training(epochs=1), progress=False)
-    assert any("were cut after 3" in str(w.message) for w in caught)
+    assert any("sequences were cut after 3 steps" in str(w.message) for w in caught)
 
 
 @pytest.mark.parametrize("scale", ["standard", "log", "none"])
@@ -240,6 +255,10 @@ def test_deltas_are_changes_since_the_step_before() -> None:
 WRONG = [
     ({"head": Tagger()}, "head: Tagger is about texts, but FeatureSequence reads numbers"),
     ({"embedding": (FeatureSequence(), Embedding())}, "embedding: FeatureSequence reads numbers, the others texts"),
+    (
+        {"embedding": Embedding(), "head": Tagger(embedding=FeatureSequence())},
+        "head.embedding: FeatureSequence reads numbers",
+    ),
     ({"head": Seq2Seq(embedding=Embedding(8))}, "target_tokenizer: is needed, for only the targets are texts here"),
     ({"sequence": SequenceOptions(add_bos_eos=True)}, "sequence.add_bos_eos: has no meaning for numbers"),
     ({"head": EachStep(Tagger())}, "head.head: Tagger is not about steps; use a Classifier or a Regressor"),

@@ -87,7 +87,10 @@ def test_what_is_compared() -> None:
     assert symmetric.tolist() == [[2, 4, 3, -4], [0.5, 0, 0, 1]]
 
 
-@pytest.mark.parametrize("item", ["비", ("비",), ("비", 3), ("비", "눈", "책"), ["비", None]])
+@pytest.mark.parametrize(
+    "item",
+    ["비", {"sentence1": "비", "sentence2": "눈"}, None, 3, ("비",), ("비", 3), ("비", "눈", "책"), ["비", None]],
+)
 def test_what_is_no_pair_is_named(matcher: Pipeline, item: Any) -> None:
     with pytest.raises(DataError, match="the given pairs, row 2: expected two texts, got"):
         matcher([("비", "눈"), item])
@@ -106,7 +109,7 @@ def test_cut_texts_are_counted() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         pipeline.fit(rows, rows, training=Training(epochs=1), progress=False)
-    assert any("8 of 16 texts were cut" in str(w.message) for w in caught)
+    assert any("8 of 32 texts were cut" in str(w.message) for w in caught)
 
 
 FILES = [
@@ -122,6 +125,11 @@ def test_columns_of_pairs_are_found(tmp_path: Path, content: str, names: dict[st
     path.write_text(content, encoding="utf-8")
     rows = read(str(path), DataSettings(**names), texts=2)
     assert (rows["text"][0], rows["second"][0], float(rows["label"][0])) == ("비가 온다", "눈이 온다", 3.5)
+
+
+def test_words_of_a_first_text_are_no_pair() -> None:
+    rows = read([{"text": ["비가", "온다"], "text2": "눈이 온다", "label": 1.0}], DataSettings(), texts=2)
+    assert (rows["text"][0], rows["second"][0]) == ("비가 온다", "눈이 온다")
 
 
 BAD = [

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, overload
 
 import typer
 
@@ -58,8 +59,9 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pipeline in OUT.")] = False,
     seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=N.", min=0)] = None,
 ) -> None:
-    """Train a pipeline: on texts and labels (CSV, TSV, JSON lines, Parquet), on texts with entities or tagged words (JSON
-    lines with spans, KLUE's TSV, CoNLL columns, CoNLL-U), on pairs of texts, or on texts alone."""
+    """Train a pipeline: on texts and labels, two texts and a label, or numbers and labels (CSV, TSV, JSON lines, Parquet), on
+    texts with entities or tagged words (JSON lines with spans, KLUE's TSV, CoNLL columns, CoNLL-U), on pairs of texts to
+    translate, or on texts alone."""
     from korseq import Pipeline
     from korseq.config import changed, read_config
     from korseq.files import PIPELINE_FILE
@@ -80,7 +82,8 @@ def train(
             f"{out}: holds a trained pipeline already; give another --out, --overwrite it, or --resume its training"
         )
     pipeline = Pipeline.from_config(settings)
-    outcome = pipeline.fit(settings.data.train, settings.data.dev, start=start, out=out, resume=resume)
+    data = settings.data
+    outcome = pipeline.fit(_corpus(data.train), _corpus(data.dev), start=start, out=out, resume=resume)
     if outcome.interrupted:
         print(
             f"korseq: interrupted after step {outcome.steps:,}; go on with the same command and --resume",
@@ -89,7 +92,7 @@ def train(
         sys.exit(130)
     print(f"korseq: saved {out} (step {outcome.best_step:,} of {outcome.steps:,} was the best)", file=sys.stderr)
     if settings.data.test is not None:
-        _print_scores(pipeline.evaluate(settings.data.test), False)
+        _print_scores(pipeline.evaluate(_corpus(data.test)), False)
 
 
 @commands.command(epilog="**Example**: `korseq evaluate runs/nsmc test.tsv --json`")
@@ -127,6 +130,20 @@ def _shipped(path: Path) -> Path:
         return path if path.exists() else resource(str(path))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
+
+
+@overload
+def _corpus(source: str) -> str: ...
+@overload
+def _corpus(source: None) -> None: ...
+def _corpus(source: str | None) -> str | None:
+    """The source itself, or the corpus of that name that comes with korseq."""
+    from korseq.resources import resource
+
+    if source is not None and source.startswith("corpora/") and not Path(source).exists():
+        with suppress(FileNotFoundError):
+            return str(resource(source))
+    return source
 
 
 def _print_scores(scores: Scores, as_json: bool) -> None:

@@ -86,13 +86,13 @@ def predict(
     refused = 0
     # A person who types wants each answer at once; a pipe wants speed, and `stream` looks ahead.
     for text, prediction in _answered(pipeline, lines, at_once=typing):
-        if isinstance(prediction, DataError):
-            refused += 1
-            sys.stdout.write(json.dumps({"text": text, "error": str(prediction)}, ensure_ascii=False) + "\n")
-            continue
-        sys.stdout.write(json.dumps({"text": text} | prediction.as_dict(), ensure_ascii=False) + "\n")
+        refused += isinstance(prediction, DataError)
+        found = {"error": str(prediction)} if isinstance(prediction, DataError) else prediction.as_dict()
+        sys.stdout.write(json.dumps({"text": text} | found, ensure_ascii=False) + "\n")
         if typing:
             sys.stdout.flush()
+        if isinstance(prediction, DataError):
+            continue
         if alignment:
             print(_heat_map(prediction).text(), file=sys.stderr)
         if heat_map:
@@ -228,6 +228,10 @@ def _answered(pipeline: Pipeline, lines: Iterable[str], at_once: bool) -> Iterat
     Args:
         at_once: Answer each before the next is read.
     """
+    if at_once:
+        for line in lines:
+            yield from _answered(pipeline, [line], at_once=False)
+        return
     waiting: deque[tuple[str, DataError | None]] = deque()
 
     def items() -> Iterator[Item]:
@@ -246,8 +250,7 @@ def _answered(pipeline: Pipeline, lines: Iterable[str], at_once: bool) -> Iterat
             assert error is not None
             yield line, error
 
-    one_by_one = (answer for item in items() for answer in pipeline.stream([item]))
-    for prediction in one_by_one if at_once else pipeline.stream(items()):
+    for prediction in pipeline.stream(items()):
         yield from refused()
         yield waiting.popleft()[0], prediction
     yield from refused()
@@ -264,5 +267,7 @@ def _heat_map(prediction: Prediction) -> HeatMap:
     if not isinstance(prediction, Generated):
         raise ConfigError("--alignment and --heat-map are for pipelines that write texts (Seq2Seq)")
     if prediction.alignment is None:
-        raise ConfigError("--alignment and --heat-map: the decoder of this pipeline does not attend to its source")
+        raise ConfigError(
+            "--alignment and --heat-map: the decoder of this pipeline does not attend to its source, or that is no text"
+        )
     return prediction.alignment.heat_map()

@@ -128,6 +128,7 @@ def prediction_batches(data: EncodedData, tokens: int) -> Iterator[Batch]:
     Only a few shapes occur, for oneDNN keeps what it has made for every shape that it meets, half a megabyte for an LSTM: the
     width is rounded up, and the number of sequences is a power of two. The last batch is filled up with its last sequence.
     """
+    tokens //= data.texts
     units = data.lengths if data.units is None else data.units.symbols.lengths
     order = np.lexsort((units, data.lengths))
     widths = np.maximum(data.lengths, units)[order]

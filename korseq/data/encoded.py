@@ -215,8 +215,11 @@ class EncodedData:
 
     @property
     def widths(self) -> NDArray[np.int64]:
-        """How wide a batch must be for each example and what is to be learnt of it."""
-        return self.lengths if self.target_offsets is None else np.maximum(self.lengths, np.diff(self.target_offsets))
+        """How much of a batch each example takes: as much as is read, or to be learnt, whichever is longer; of pairs for both
+        texts."""
+        if self.target_offsets is None:
+            return self.lengths * self.texts
+        return np.maximum(self.lengths, np.diff(self.target_offsets))
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ class DataSettings:
         train, dev, test: Files, or a name on the Hugging Face hub, whose splits of these names are then used.
         text, label: Names of the columns; None to look for the usual ones. Of pairs: those of source and target.
         second: Of heads that predict of two texts: the column of the second.
-        features: Of sequences of numbers: the columns of the figures; None for all columns that hold numbers.
+        features: Of sequences of numbers: the columns of the figures; None for all columns that hold numbers. (`text`, `reverse`
+            and `pairs` say nothing of these.)
         sequence: Of sequences of numbers: the column whose cell is the same in all rows of a sequence; None if each row is one.
         reverse: Of pairs: from the second text to the first, where their columns are not named here.
         pairs: Of pairs: which to learn from.
@@ -56,7 +57,7 @@ class DataSettings:
     text: str | None = None
     label: str | None = None
     second: str | None = None
-    features: tuple[str, ...] | None = Field(default=None, strict=False)  # TOML has lists
+    features: tuple[str, ...] | None = Field(default=None, strict=False, min_length=1)  # TOML has lists
     sequence: str | None = None
     reverse: bool = False
     pairs: Annotated[PairFilter, Section()] = PairFilter()
@@ -108,7 +109,7 @@ def read(
     else:
         name, columns, rows = paired or open_rows(source, options, split)
         if texts == 2:
-            columns, rows = _unfolded(columns, rows)
+            columns, rows = _unfolded(columns, rows, options)
     first = next(rows, None)
     if first is None:
         raise DataError("there are no rows", name)
@@ -204,9 +205,9 @@ def _with(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
     yield from rest
 
 
-def _unfolded(columns: list[str], rows: Iterator[Row]) -> tuple[list[str], Iterator[Row]]:
+def _unfolded(columns: list[str], rows: Iterator[Row], options: DataSettings) -> tuple[list[str], Iterator[Row]]:
     """Rows that hold both texts in one cell, as they are given in memory, with a cell for each."""
-    if "text" not in columns or "second" in columns:
+    if "text" not in columns or options.second or {*SECOND_NAMES} & {column.lower() for column in columns}:
         return columns, rows
 
     def unfolded() -> Iterator[Row]:
@@ -326,4 +327,8 @@ def _memory_rows(items: Iterable[Any]) -> Iterator[Row]:
         elif isinstance(item, Sequence) and len(item) == 2:
             yield Row(number, {"text": item[0], "label": item[1]})
         else:
-            yield Row(number, {}, f"expected (text, label), a mapping or a string, got {item!r:.80}")
+            yield Row(
+                number,
+                {},
+                f"expected (text, label), a mapping or a string, got {item!r:.80}; two texts are ((one, other), label)",
+            )

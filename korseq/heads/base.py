@@ -83,7 +83,7 @@ class Head(ABC):
     @property
     @abstractmethod
     def metric(self) -> str:
-        """The entry of `korseq.training.metrics.METRICS` that scores its predictions."""
+        """The entry of `korseq.training.metrics.METRICS` that scores its predictions, or each step of them."""
 
     @abstractmethod
     def learn_labels(self, values: Iterable[Any]) -> LabelSet:

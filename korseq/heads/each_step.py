@@ -46,7 +46,7 @@ class EachStep(Head):
 
     @property
     def metric(self) -> str:
-        return f"{self.head.metric}_of_steps"
+        return self.head.metric
 
     @property
     def each_step(self) -> bool:

@@ -25,6 +25,9 @@ from korseq.nn.sequences import Batch
 from korseq.registry import Plug, component
 from korseq.shapes import Shape
 
+# Targets of sequences of numbers may be as long as those of a text of so many tokens, at least.
+_LENGTH_OF_NUMBERS = 50
+
 
 @dataclass(frozen=True)
 class Written:
@@ -131,7 +134,7 @@ class Seq2SeqModule(SymbolHead):
 
     def quick(self) -> Seq2SeqModule:
         """Greedy, and without alignment."""
-        module = self.with_search(Beam(size=1))
+        module = self.with_search(Beam(size=1, max_ratio=self.search.max_ratio, max_extra=self.search.max_extra))
         module.aligns = False
         return module
 
@@ -158,7 +161,10 @@ class Seq2SeqModule(SymbolHead):
         start = self.decoder.start(encoded, batch.mask)
         # Ids of parts are numbered batch by batch.
         ids = next((ids for feature, ids in batch.ids.items() if feature not in batch.parts), batch.mask.long())
-        limits = self.search.limits(batch.mask.sum(dim=1))
+        lengths = batch.mask.sum(dim=1)
+        if ids.is_floating_point():  # of numbers, whose count says nothing
+            lengths = lengths.clamp(min=_LENGTH_OF_NUMBERS)
+        limits = self.search.limits(lengths)
         found = self.search.run(self._step, start, limits, keys_of(ids, batch.mask))
         if not (self.attends and self.aligns):
             return [Written(tuple(of_source), None) for of_source in found]

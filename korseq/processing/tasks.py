@@ -82,13 +82,15 @@ class Predict(Task):
             content = description.read_bytes()  # which has the checksums of all other files
         except OSError as error:
             raise CheckpointError(f"{self.folder}: is no saved pipeline ({error})") from error
+        from korseq.config import read_config
+
+        read_config(description).require_single_texts()
         return f"predict {self.precision} {hashlib.sha256(content).hexdigest()}"
 
     def open(self) -> OpenTask:
         from korseq.pipeline import Pipeline
 
         pipeline = Pipeline.load(self.folder, threads=1)
-        pipeline.require_single_texts()
 
         def run(texts: Iterable[str]) -> Iterable[Records]:
             return ([answer.as_dict()] for answer in pipeline.stream(texts, precision=self.precision))

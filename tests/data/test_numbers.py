@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from korseq.data.encoded import SequenceOptions
 from korseq.data.numbers import NUMBERS, encode_numbers, figures_in, numbers_in, read_numbers, steps_of
@@ -27,8 +28,8 @@ def table(tmp_path: Path, content: str = TABLE) -> str:
     return str(path)
 
 
-def read(source: Any, options: DataSettings, figures: tuple[str, ...] | None = None, each_step: bool = False):
-    return read_numbers(source, options, "train", figures, each_step)
+def read(source: Any, options: DataSettings, known: tuple[str, ...] | None = None, each_step: bool = False):
+    return read_numbers(source, options, "train", known, each_step)
 
 
 BY_COMPANY = DataSettings(features=FIGURES, sequence="회사", label="결과")
@@ -147,7 +148,7 @@ def test_bad_lists_are_named(items: list[Any], message: str) -> None:
 
 def test_there_must_be_a_label_for_each_step() -> None:
     with pytest.raises(
-        DataError, match=r"row 2: the column 'label' holds .*, not a list with a label for each of 2 steps"
+        DataError, match=r"row 2: the column 'label' holds .*: no list with a label for each of 2 steps"
     ):
         read([([[1], [2]], ["가", "나"]), ([[1], [2]], ["가"])], DataSettings(), each_step=True)
 
@@ -164,3 +165,65 @@ def test_long_sequences_are_cut_and_counted_unless_every_step_is_told() -> None:
     assert (cut.lengths.tolist(), cut.truncated) == ([3, 2], 1)
     assert (whole.lengths.tolist(), whole.truncated) == ([5, 2], 0)
     assert cut.ids[NUMBERS].tolist() == [[1, 1]] * 3 + [[0, 0]] * 2
+
+
+def test_rows_with_a_list_each_are_the_steps_of_a_sequence() -> None:
+    rows = [{"id": i, "vector": [v, v + 1], "label": "가"} for i, v in ((1, 1), (1, 3), (2, 5))]
+    found = list(numbers_in(read(rows, DataSettings(sequence="id"))))
+    assert [steps.tolist() for steps in found] == [[[1, 2], [3, 4]], [[5, 6]]]
+    with pytest.raises(DataError, match="there is no column 'nosuch'"):
+        read(rows, DataSettings(sequence="nosuch"))
+
+
+@pytest.mark.parametrize(
+    ("row", "features", "expected"),
+    [
+        ({"tags": [1], "a": 1, "b": 2}, ("b", "a"), [[2, 1]]),
+        ({"words": ["비"], "frames": [[1, 2], [3, 4]]}, ("frames",), [[1, 2], [3, 4]]),
+        ({"frames": [{"a": 1, "b": 2, "c": 3}]}, ("c", "a"), [[3, 1]]),
+    ],
+)
+def test_features_say_which_columns_or_figures_are_meant(row: Any, features: tuple[str, ...], expected: Any) -> None:
+    rows = read([row | {"label": "가"}], DataSettings(features=features))
+    assert next(numbers_in(rows)).tolist() == expected
+
+
+def test_features_may_stand_for_known_figures(tmp_path: Path) -> None:
+    content = "sales,label\n3,가\n"
+    rows = read(table(tmp_path, content), DataSettings(features=("sales",)), ("매출액",))
+    assert figures_in(rows) == ("매출액",)
+    with pytest.raises(DataError, match=r"data\.features names 1 figures instead of 2: 매출액, 부채비율"):
+        read(table(tmp_path, content), DataSettings(features=("sales",)), FIGURES)
+
+
+def test_a_row_that_cannot_be_read_spoils_its_sequence_and_no_other(tmp_path: Path) -> None:
+    content = "회사,매출액,결과\n가,1,정상\n가,2\n가,3,정상\n나,4,부도\n다,5,정상\n"
+    options = DataSettings(features=("매출액",), sequence="회사", label="결과")
+    with pytest.raises(DataError, match="row 2: row 3: 2 cells where the header names 3 columns"):
+        read(table(tmp_path, content), options)
+    rows = read(
+        table(tmp_path, content), DataSettings(features=("매출액",), sequence="회사", label="결과", on_error="skip")
+    )
+    assert (rows["row"], skipped_rows(rows)) == ([5, 6], 1)
+
+
+def test_the_row_of_a_bad_figure_is_named(tmp_path: Path) -> None:
+    content = "회사,매출액,결과\n가,1,정상\n가,x,정상\n"
+    with pytest.raises(DataError, match="row 3: the figure '매출액' holds 'x'"):
+        read(table(tmp_path, content), DataSettings(features=("매출액",), sequence="회사", label="결과"))
+    with pytest.raises(DataError, match="row 1: step 2: the figure '1' holds 'x'"):
+        read([([[1], ["x"]], "가")], DataSettings())
+
+
+@pytest.mark.parametrize("value", ["2020_01", "1_000", 10**400, [1], "가"])
+def test_what_is_no_number(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"the figure 'a' holds .*, which is no (finite )?number"):
+        steps_of({"a": value}, ("a",))
+
+
+def test_keys_and_arrays_of_any_kind() -> None:
+    assert steps_of({0: 1.0, 1: 2.0}, ("0", "1")).tolist() == [[1, 2]]
+    assert steps_of(torch.tensor([[1.0, 2.0]]), ("0", "1")).tolist() == [[1, 2]]
+    assert steps_of(((1, 2), (3, 4)), ("0", "1")).tolist() == [[1, 2], [3, 4]]
+    rows = read([([[1], [2]], np.asarray(["가", "나"]))], DataSettings(), each_step=True)
+    assert rows["label"] == [["가", "나"]]

@@ -22,7 +22,7 @@ from korseq.labels import LabelSet
 from korseq.registry import components
 from korseq.spans import LabeledSpan
 from korseq.tagging import Entities, Entity, Word, Words
-from korseq.training.metrics import METRICS, classification, multi_label, regression
+from korseq.training.metrics import METRICS, classification, multi_label, of_steps, regression
 from korseq.training.scores import Scores
 
 LABELS = LabelSet(["가", "나", "다", "라"])
@@ -159,9 +159,6 @@ EXAMPLES: dict[str, tuple[list[Any], list[Any]]] = {
     "classification": (["가", "나"], answers(["가", "가"])),
     "multi_label": ([("가",), ()], several([("가", "나"), ()])),
     "regression": ([1.0, 2.0], numbers([1.5, 2.5])),
-    "classification_of_steps": ([("가",), ("나",)], [Steps(tuple(answers([label]))) for label in "가가"]),
-    "multi_label_of_steps": ([(("가",),), ((),)], [Steps(tuple(several([labels]))) for labels in [("가",), ()]]),
-    "regression_of_steps": ([(1.0,), (2.0,)], [Steps(tuple(numbers([value]))) for value in (1.5, 2.5)]),
     "entities": (
         [[LabeledSpan(0, 2, "가")], [LabeledSpan(0, 1, "나")]],
         [Entities("서울에서", (Entity("서울", "가", 0, 2, 0.9, "에서"),)), Entities("새로", ())],
@@ -194,6 +191,13 @@ def test_answers_must_be_as_many_as_the_data(name: str) -> None:
     gold, predictions = EXAMPLES[name]
     with pytest.raises(ValueError, match=r"zip|broadcast|shape|length"):
         METRICS[name](gold, predictions[:1] * 3)
+
+
+def test_steps_are_scored_all_together() -> None:
+    gold, found = [("가", "나"), ("나",)], [Steps(tuple(answers(labels))) for labels in ("가가", "나")]
+    assert of_steps(classification)(gold, found) == classification(["가", "나", "나"], answers("가가나"))
+    with pytest.raises(ValueError, match="zip"):
+        of_steps(classification)([("가",), ("나", "나")], found)  # as many in all, but not in each
 
 
 def test_every_head_has_its_metric() -> None:

@@ -20,12 +20,13 @@ class OneHot(EmbeddingStage):
     Args:
         feature: What is looked up: "morpheme" (form and tag), "form", "tag", "eojeol", ….
         min_count: Rarer tokens of the training data are unknown.
-        max_size: At most so many tokens, specials included; the most frequent stay.
+        max_size: At most so many tokens, specials included; the most frequent stay. A batch takes as many numbers for each of its
+            tokens as there are of these.
     """
 
     feature: str = "morpheme"
     min_count: int = Field(default=2, ge=1)
-    max_size: int | None = Field(default=None, ge=5)
+    max_size: int = Field(default=5000, ge=5)
 
     def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> OneHotEmbedding:
         return OneHotEmbedding(vocabulary_size)
