@@ -26,15 +26,16 @@ def test_a_pipeline_reads_its_corpus(example: Example) -> None:
     labels_of(config, rows, None)
 
 
-NUMBERS = [example for example in EXAMPLES if "vector" in example.goes_in]
+# One of each shape; the others differ from these in what they tell.
+NUMBERS = [e for e in EXAMPLES if Path(e.pipeline).stem in ("weather-report", "credit-score", "company-states")]
 
 
 @pytest.mark.parametrize("example", NUMBERS, ids=lambda e: Path(e.pipeline).stem)
 def test_numbers_are_learnt_from_their_corpora(example: Example) -> None:
-    """Eight epochs are better than one."""
+    """Five epochs are better than one."""
     config = read_config(resource(example.pipeline), example.changes)
     scores = []
-    for epochs in (1, 8):
+    for epochs in (1, 5):
         pipeline = Pipeline.from_config(config, device="cpu")
         outcome = pipeline.fit(
             resource(example.corpus), training=replace(config.training, epochs=epochs), progress=False

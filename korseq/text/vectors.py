@@ -46,8 +46,11 @@ def read_vectors(path: str | Path, vocabulary: Vocabulary) -> NDArray[np.float32
             raise DataError(f"is not 'token v1 v2 …' but {line.rstrip()[:80]!r}", str(path), row)
         if table is None:
             table = np.full((len(vocabulary), len(numbers)), np.nan, dtype=np.float32)
-        if len(numbers) != table.shape[1]:
-            raise DataError(f"has {len(numbers)} numbers where the lines before have {table.shape[1]}", str(path), row)
+        width = table.shape[1]
+        if not any(map(_is_number, numbers[:-width])):  # a token with spaces in it
+            token, numbers = " ".join([token, *numbers[:-width]]), numbers[-width:]
+        if len(numbers) != width:
+            raise DataError(f"has {len(numbers)} numbers where the lines before have {width}", str(path), row)
         for id in wanted.get(token, ()):
             whole = vocabulary.token(id) == token
             if whole or id not in exact:
@@ -63,6 +66,14 @@ def read_vectors(path: str | Path, vocabulary: Vocabulary) -> NDArray[np.float32
             str(path),
         )
     return table
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:

@@ -67,6 +67,12 @@ def test_specials_have_no_vectors(tmp_path: Path) -> None:
     assert vectors(tmp_path, "<pad> 1 2\n<unk> 1 2\n좋 1 2\n") == {"좋/VA": [1, 2]}
 
 
+def test_a_token_may_have_spaces_in_it(tmp_path: Path) -> None:
+    vocabulary = Vocabulary(["그 동안/MAG"])
+    table = read_vectors(written(tmp_path, "2 2\n좋/VA 3 4\n그 동안/MAG 1 2\n"), vocabulary)
+    assert table[-1].tolist() == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("content", "row", "message"),
     [
