@@ -30,7 +30,7 @@ from korseq.heads.tagger import Tagger
 from korseq.labels import LabelSet
 from korseq.prepare import TARGET, Encoded, encode_targets, encode_texts, max_characters, units_in
 from korseq.registry import settings_of
-from korseq.spans import LabeledSpan
+from korseq.spans import LabeledSpan, told
 from korseq.text.alignment import Analysis
 from korseq.text.tokenizers import Tokenizer
 from korseq.text.units import Units
@@ -226,16 +226,16 @@ def _with_tags(
     assert data.units is not None
     windows = zip(*(a.tolist() for a in (data.units.texts, data.units.begins, data.units.counts)), strict=True)
     flat: list[int] = []
-    unknown = 0
+    unknown, known = 0, set(head.answers(labels))
     for text, begin, count in windows:
         end = begin + count
         spans = found[text][0]  # sorted, without overlap
         first = bisect_right(spans, begin, key=lambda span: span.end)
         stop = bisect_left(spans, end, key=lambda span: span.start)
         inside = [LabeledSpan(max(s, begin) - begin, min(e, end) - begin, label) for s, e, label in spans[first:stop]]
-        tags = head.spell(inside, count, labels)
-        unknown += tags.count(-1)
-        flat += tags or [-1]  # nothing is learnt of what stands for no unit
+        if head.scheme == "each":
+            unknown += sum(told(span.label) not in known for span in inside)
+        flat += head.spell(inside, count, labels) or [-1]  # nothing is learnt of what stands for no unit
     if unknown:
         warnings.warn(
             f"{name}: {unknown:,} of {len(flat):,} words have a tag that the training data does not have; they count as wrong",

@@ -16,6 +16,8 @@ TagScheme: TypeAlias = Literal["BIO", "BIOES", "each"]
 UnitKind: TypeAlias = Literal["token", "piece", "syllable", "word"]
 
 OUTSIDE = "O"
+# In the label of a word: what follows is another tag of it, which is learnt with the first and never told.
+AUXILIARY = "\t"
 
 
 class LabeledSpan(NamedTuple):
@@ -24,6 +26,11 @@ class LabeledSpan(NamedTuple):
     start: int
     end: int
     label: str
+
+
+def told(label: str) -> str:
+    """What is told of a word's label: all of it but an auxiliary tag."""
+    return label.partition(AUXILIARY)[0]
 
 
 def to_tags(spans: Iterable[LabeledSpan], length: int, scheme: Scheme = "BIO") -> list[str]:

@@ -324,6 +324,43 @@ def test_conllu_is_read_with_the_chosen_column(tmp_path: Path, words: Pipeline) 
     assert words.evaluate(path, DataSettings(tag="upos"))["accuracy"] == 1
 
 
+def test_a_second_tag_is_learnt_and_never_told(tmp_path: Path) -> None:
+    path = tmp_path / "data.conllu"
+    tags = [[("NP+JX", "PRON"), ("NNG+JKB", "ADV"), ("VV+EP+EF", "VERB")], [("NNG+JKO", "NOUN"), ("VV+EF", "VERB")]]
+    forms = [["나는", "집에", "갔다"], ["밥을", "먹는다"]]
+    path.write_text(
+        "".join(
+            "".join(
+                f"{i}\t{form}\t_\t{upos}\t{xpos}\t_\t_\t_\t_\t_\n"
+                for i, (form, (xpos, upos)) in enumerate(zip(*sentence, strict=True), start=1)
+            )
+            + "\n"
+            for sentence in zip(forms, tags, strict=True)
+        ),
+        encoding="utf-8",
+    )
+    pipeline = Pipeline(
+        embedding=Embedding(16, min_count=1),
+        encoder=GRU(24, bidirectional=True),
+        head=Tagger(unit="word", scheme="each", decoder="softmax"),
+        device="cpu",
+    )
+    both = DataSettings(tag="upos", auxiliary_tag="xpos")
+    pipeline.fit(path, path, data=both, training=TRAINING, progress=False)
+    assert "ADV\tNNG+JKB" in pipeline.labels
+    assert [word.tag for word in pipeline(["나는 집에 갔다"])[0]] == ["PRON", "ADV", "VERB"]  # type: ignore[attr-defined]
+    plain = DataSettings(tag="upos")  # a file without the second tag is scored by the first
+    for options in (None, plain):
+        scores = pipeline.evaluate(path, options)
+        assert scores["accuracy"] == 1
+        assert set(scores["labels"]) == {"PRON", "ADV", "VERB", "NOUN"}
+    pipeline.save(tmp_path / "saved")
+    assert Pipeline.load(tmp_path / "saved")("밥을 먹는다")[0].tag == "NOUN"  # type: ignore[index]
+    assert pipeline.inspect("나는 집에 갔다").loss > 0
+    with pytest.warns(UserWarning, match="1 of 2 words have a tag that the training data does not have"):
+        assert pipeline.evaluate([("집에 갔다", [(0, 2, "ADV\tMAG"), (3, 5, "X\tMAG")])])["accuracy"] == 0.5
+
+
 def test_texts_without_words_are_answered(words: Pipeline) -> None:
     assert [len(answer) for answer in words(["", "  ", "\n"])] == [0, 0, 0]  # type: ignore[arg-type]
 

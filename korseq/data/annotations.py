@@ -35,10 +35,12 @@ class AnnotationOptions:
     Args:
         tag: "upos" or "xpos" of CoNLL-U, None for upos; of other columns the number of the one with the tags, counted from
             1, None for the last.
+        auxiliary: "upos" or "xpos" of CoNLL-U: it stands behind the tag, to be learnt with it (see `korseq.spans.AUXILIARY`).
         text, label: Keys in JSON lines; None to look for the usual ones.
     """
 
     tag: str | None = None
+    auxiliary: str | None = None
     text: str | None = None
     label: str | None = None
 
@@ -146,7 +148,8 @@ def _words(file: File, options: AnnotationOptions) -> Iterator[Row]:
     column = TAG_COLUMNS.get(options.tag or "upos")
     if column is None:
         raise ConfigError(f"data.tag = '{options.tag}': for {file} it is 'upos' or 'xpos'")
-    return _checked(read_words(file, column))
+    auxiliary = TAG_COLUMNS.get(options.auxiliary or "")
+    return _checked(read_words(file, column, None if auxiliary == column else auxiliary))
 
 
 def _checked(rows: Iterator[Row]) -> Iterator[Row]:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from korseq.data.files import File
 from korseq.data.formats import Row, decoded_lines
-from korseq.spans import LabeledSpan, from_tags
+from korseq.spans import AUXILIARY, LabeledSpan, from_tags
 
 # The columns of CoNLL-U that hold tags, counted from 0.
 UPOS: Final = 3
@@ -57,9 +57,12 @@ def read_columns(file: File, column: int | None) -> Iterator[Row]:
     return _rows(_blocks(file), partial(_from_columns, column=column))
 
 
-def read_words(file: File, column: int) -> Iterator[Row]:
-    """CoNLL-U: rows as of `read_columns`, with a span for every token that has a tag in the column `UPOS` or `XPOS`."""
-    return _rows(_blocks(file), partial(_from_words, column=column))
+def read_words(file: File, column: int, auxiliary: int | None = None) -> Iterator[Row]:
+    """CoNLL-U: rows as of `read_columns`, with a span for every token that has a tag in the column `UPOS` or `XPOS`.
+
+    With an auxiliary column, what it says stands behind the tag (see `korseq.spans.AUXILIARY`).
+    """
+    return _rows(_blocks(file), partial(_from_words, column=column, auxiliary=auxiliary))
 
 
 def _rows(blocks: Iterator[_Lines], parse: Callable[[_Lines], _Example | None]) -> Iterator[Row]:
@@ -138,7 +141,21 @@ def _from_columns(lines: _Lines, column: int | None) -> _Example | None:
     return text, [LabeledSpan(places[first][0], places[last - 1][1], label) for first, last, label in spans]
 
 
-def _from_words(lines: _Lines, column: int) -> _Example | None:
+def _from_words(lines: _Lines, column: int, auxiliary: int | None) -> _Example | None:
+    tokens, text = _words(lines, column)
+    if not tokens and text is None:
+        return None
+    text, places = _placed(tokens, text)
+    labels = [token.tag for token in tokens]
+    if auxiliary is not None:
+        others = [token.tag for token in _words(lines, auxiliary)[0]]
+        labels = [AUXILIARY.join(tags) for tags in zip(labels, others, strict=True)]
+    tagged = zip(tokens, places, labels, strict=True)
+    return text, [LabeledSpan(*place, label) for token, place, label in tagged if not is_nothing(token.tag)]
+
+
+def _words(lines: _Lines, column: int) -> tuple[list[Token], str | None]:
+    """The tokens of a sentence with what a column says of them, and its text if a comment has it."""
     tokens: list[Token] = []
     text = None
     last = range_end = 0  # the ID of the last word, and of the last one in a multiword token
@@ -174,11 +191,7 @@ def _from_words(lines: _Lines, column: int) -> _Example | None:
             tokens[-1] = whole._replace(tag=f"{whole.tag}+{tag}" if whole.tag else tag)
     if last < range_end:
         raise ExampleError(f"the words of '{tokens[-1].form}' end at {last}, not at {range_end}; is the rest cut off?")
-    if not tokens and text is None:
-        return None
-    text, places = _placed(tokens, text)
-    tagged = zip(tokens, places, strict=True)
-    return text, [LabeledSpan(*place, token.tag) for token, place in tagged if not is_nothing(token.tag)]
+    return tokens, text
 
 
 def is_nothing(tag: str) -> bool:

@@ -44,6 +44,8 @@ class DataSettings:
         pairs: Of pairs: which to learn from.
         tag: For taggers: "upos" or "xpos" of CoNLL-U files; of other columns the number of the one with the tags, counted
             from 1, None for the last.
+        auxiliary_tag: For taggers, of CoNLL-U files: another tag of the words that is learnt with the first and never told, for
+            what is learnt of one may help with the other (Caruana 1997).
         subset: The configuration of a hub dataset that has several (`klue` has `ynat`, `nli`, …).
         encoding: Of text files.
         on_error: What to do with rows that cannot be used: "stop" with an error that shows the first, or "skip" and count.
@@ -62,6 +64,7 @@ class DataSettings:
     reverse: bool = False
     pairs: Annotated[PairFilter, Section()] = PairFilter()
     tag: str | int | None = None
+    auxiliary_tag: Literal["upos", "xpos"] | None = None
     subset: str | None = None
     encoding: str = "utf-8"
     on_error: Literal["stop", "skip"] = "stop"
@@ -284,7 +287,8 @@ def _is_annotated(source: str | Path) -> bool:
 def _annotated(source: str | Path, options: DataSettings) -> tuple[str, list[str], Iterator[Row]]:
     """Name, columns and rows of a file of annotated texts."""
     file = File(source, options.encoding)
-    choice = AnnotationOptions(None if options.tag is None else str(options.tag), options.text, options.label)
+    tag = None if options.tag is None else str(options.tag)
+    choice = AnnotationOptions(tag, options.auxiliary_tag, options.text, options.label)
     return file.name, ["text", "label"], ANNOTATED[file.suffix](file, choice)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -24,7 +24,7 @@ from korseq.nn.masks import reorder
 from korseq.nn.sequences import Batch
 from korseq.registry import Plug, component
 from korseq.shapes import Shape
-from korseq.spans import LabeledSpan, TagScheme, UnitKind, from_tags, may_follow, tags_of, to_tags
+from korseq.spans import AUXILIARY, LabeledSpan, TagScheme, UnitKind, from_tags, may_follow, tags_of, to_tags, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,26 +88,29 @@ class Tagger(Head):
 
     def learn_labels(self, values: Iterable[Any]) -> LabelSet:
         """The tags that spell the labels of the data, O first."""
-        found = sorted({span.label for value in values for span in self.canonical(value)})
+        found = sorted({span.label for value in values for span in _spans(value)})
         if not found:
             raise ValueError("no text has a span; check the file, and data.label")
         if self.scheme != "each":
             return LabelSet(tags_of(found, self.scheme))
-        if len(found) < 2:
-            raise ValueError(f"a tagger needs at least two tags, the data has {found}; check data.tag")
+        different = sorted(set(map(told, found)))
+        if len(different) < 2:
+            raise ValueError(f"a tagger needs at least two tags, the data has {different}; check data.tag")
         return LabelSet(found)
 
     def canonical(self, value: Any) -> tuple[LabeledSpan, ...]:
-        """The spans of a text, in characters."""
-        return tuple(LabeledSpan(span["start"], span["end"], span["label"]) for span in value)
+        """The spans of a text, in characters, with what is to be told of them."""
+        spans = _spans(value)
+        return tuple(span._replace(label=told(span.label)) for span in spans) if self.scheme == "each" else spans
 
     def has_labels_of(self, other: Head) -> bool:
         return isinstance(other, Tagger) and other.scheme == self.scheme
 
     def answers(self, labels: LabelSet) -> Sequence[str]:
-        """The labels of spans, without the prefixes of tags."""
-        each = self.scheme == "each"
-        return labels.labels if each else sorted({tag.partition("-")[2] for tag in labels.labels} - {""})
+        """The labels of spans, without the prefixes of tags; those of words without auxiliary tags."""
+        if self.scheme == "each":
+            return sorted(set(map(told, labels.labels)))
+        return sorted({tag.partition("-")[2] for tag in labels.labels} - {""})
 
     def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
         """Of what `korseq.tagging` makes of tags."""
@@ -122,7 +125,7 @@ class Tagger(Head):
     def target(self, value: Any, labels: LabelSet) -> tuple[LabeledSpan, ...]:
         """The spans of a text, in characters. Words may have tags that no training data has: there are too many combinations
         of morphemes."""
-        spans = self.canonical(value)
+        spans = _spans(value)
         if self.scheme != "each":
             known = {label.partition("-")[2] for label in labels.labels} - {""}
             for span in spans:
@@ -155,12 +158,25 @@ class Tagger(Head):
         return mistakes
 
 
+def _spans(value: Any) -> tuple[LabeledSpan, ...]:
+    return tuple(LabeledSpan(span["start"], span["end"], span["label"]) for span in value)
+
+
 class TaggerModule(LogitsHead):
-    """States of units → a convolution over neighbouring units → emissions → CRF or softmax."""
+    """States of units → a convolution over neighbouring units → emissions → CRF or softmax.
+
+    Where tags have an auxiliary one behind them, the probability of what is told is the sum over all that may stand there.
+    """
+
+    answer_of: Tensor | None
 
     def __init__(self, settings: Tagger, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule]) -> None:
         super().__init__()
-        self.labels = labels
+        answers = sorted(set(map(told, labels.labels))) if settings.scheme == "each" else labels.labels
+        self.answer_set = LabelSet(answers)  # what is told
+        joint = len(answers) < len(labels)
+        places = torch.tensor([self.answer_set.index(told(label)) for label in labels.labels]) if joint else None
+        self.register_buffer("answer_of", places, persistent=False)  # (K,) of each tag, what is told of it
         self.ranges = settings.unit == "word"
         self.embeddings = Embeddings(stages, [stage.feature for stage in settings.stages])
         size = input_size * (2 if self.ranges else 1) + self.embeddings.output_size
@@ -207,22 +223,38 @@ class TaggerModule(LogitsHead):
 
     def predictions(self, logits: Tensor, batch: Batch) -> list[Tags]:
         assert batch.units is not None
-        best, scores = self._decoded(logits, batch.units.mask)
+        best, scores = self._told(logits, batch.units.mask)
         lengths = batch.units.mask.sum(dim=1).tolist()
         rows = zip(best.cpu().numpy(), scores.detach().float().cpu().numpy(), lengths, strict=True)
-        return [Tags(tags[:length], score[:length], self.labels) for tags, score, length in rows]
+        return [Tags(tags[:length], score[:length], self.answer_set) for tags, score, length in rows]
 
-    def _decoded(self, logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The best tags and their probabilities, (B, U) each."""
+    def best(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """The best tags (B, U), auxiliary ones and all, of the sequence or of each unit by itself."""
         if self.crf is None:
-            probabilities, best = torch.softmax(logits, dim=2).max(dim=2)
-            return best, probabilities
-        # Viterbi looks at all pairs of tags of a sequence at once: with hundreds of tags only so many sequences fit in memory.
-        together = max(1, _LARGEST // logits.size(2) ** 2)
-        parts = list(zip(torch.split(logits, together), torch.split(mask, together), strict=True))
-        best = torch.cat([self.crf.decode(*part) for part in parts]).clamp(min=0)
-        marginals = torch.cat([self.crf.marginals(*part) for part in parts])
-        return best, marginals.gather(2, best.unsqueeze(2)).squeeze(2)
+            return logits.argmax(dim=2)
+        return torch.cat([self.crf.decode(*part) for part in _parts_of(logits, mask)]).clamp(min=0)
+
+    def _told(self, logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What is told of the units and its probability, (B, U) each."""
+        if self.crf is None:
+            probabilities = torch.softmax(logits, dim=2)
+        else:
+            probabilities = torch.cat([self.crf.marginals(*part) for part in _parts_of(logits, mask)])
+        if self.answer_of is not None:
+            sums = probabilities.new_zeros(*probabilities.shape[:2], len(self.answer_set))
+            probabilities = sums.index_add(2, self.answer_of, probabilities)
+        if self.crf is None:
+            scores, best = probabilities.max(dim=2)
+            return best, scores
+        best = self.best(logits, mask)
+        best = best if self.answer_of is None else self.answer_of[best]
+        return best, probabilities.gather(2, best.unsqueeze(2)).squeeze(2)
+
+
+def _parts_of(logits: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Viterbi looks at all pairs of tags of a sequence at once: with hundreds of tags only so many sequences fit in memory."""
+    together = max(1, _LARGEST // logits.size(2) ** 2)
+    return zip(torch.split(logits, together), torch.split(mask, together), strict=True)
 
 
 # Numbers in a tensor of tag pairs, 64 MB in float64.
@@ -233,7 +265,8 @@ class _Composition(nn.Module):
     """What the parts of a label add to its score: NNG+JKO has parts in common with NNP+JKO and NNG+JX.
 
     Most of the hundreds of labels that are tags of a word's morphemes are rare; what they are made of is not. A label's output
-    vector is its own plus those of its parts: each tag, each pair of neighbours, the number of tags.
+    vector is its own plus those of its parts: each tag, each pair of neighbours, the number of tags; and the parts of an
+    auxiliary tag.
     """
 
     membership: Tensor
@@ -260,7 +293,12 @@ def _all_parts(labels: Sequence[str]) -> list[str]:
 
 
 def _parts(label: str) -> list[str]:
-    tags = label.split("+")
+    first, *auxiliary = label.split(AUXILIARY, 1)
+    return _parts_of_tag(first) + [AUXILIARY + part for tag in auxiliary for part in _parts_of_tag(tag)]
+
+
+def _parts_of_tag(tag: str) -> list[str]:
+    tags = tag.split("+")
     return [*tags, *map("".join, zip(["^", *tags], [*tags, "$"], strict=True)), str(len(tags))]
 
 

@@ -105,8 +105,8 @@ def _of_tags(module: TaggerModule, batch: Batch) -> Objective:
     """The loss of the tags that are predicted of the units."""
 
     def loss(emissions: Tensor) -> Tensor:
-        (tags,) = module.predictions(emissions.detach(), batch)
-        return module.loss(emissions, torch.from_numpy(tags.indices).unsqueeze(0))[0]
+        assert batch.units is not None
+        return module.loss(emissions, module.best(emissions.detach(), batch.units.mask))[0]
 
     return Objective("loss of the predicted tags, all together", loss)
 

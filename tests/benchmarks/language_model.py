@@ -7,7 +7,7 @@
 The first run writes train.txt, dev.txt (2,000 reviews) and test.txt (10,000) into the folder: the different reviews, each
 once, in the order of a hash, so that none of test is in train. All models have one vocabulary, that of
 pipelines/language-model.toml with all of train. The LSTM is that file's; the Transformer, of about the same size, differs in
-encoder and learning rate.
+the encoder alone.
 
 Perplexity is per morpheme. What is scored are all morphemes of a text and its end, each told from those before it; texts are
 cut after `sequence.max_length` tokens, in train as in test. All that the vocabulary does not list is one symbol, `<unk>`,
@@ -58,8 +58,7 @@ PIPELINE = Path(__file__).parents[2] / "pipelines" / "language-model.toml"
 NETWORKS = {
     "lstm": [],
     "transformer": [
-        'encoder={type="Transformer",layers=2,heads=4,causal=true,dropout=0.1}',
-        "training.learning_rate=1e-3",
+        'encoder={type="Transformer",layers=4,heads=4,causal=true,dropout=0.1}',
     ],
 }
 HELD_OUT = {"test": 10_000, "dev": 2_000}

@@ -379,6 +379,15 @@ def test_words(tmp_path: Path) -> None:
     assert [s.label for s in read(path, tag="xpos")[0][1]] == ["NP+JX", "NNG+JKB", "VV+EP+EF", "SF"]
 
 
+def test_words_with_a_second_tag(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.conllu", CONLLU)
+    (_, both), (_, upos), (_, xpos) = (
+        read(path, **options)[0] for options in ({"auxiliary": "xpos"}, {}, {"tag": "xpos"})
+    )
+    assert [span.label for span in both] == [f"{u.label}\t{x.label}" for u, x in zip(upos, xpos, strict=True)]
+    assert read(path, tag="xpos", auxiliary="xpos")[0][1] == xpos
+
+
 def test_words_without_their_text(tmp_path: Path) -> None:
     path = written(tmp_path, "a.conllu", CONLLU.replace("# text =", "# other ="))
     assert [text for text, _ in read(path)] == ["나는 학교에 갔다."]

@@ -151,6 +151,23 @@ def test_illegal_tags_are_never_predicted() -> None:
         assert set(tags.tags[1:]) == {"I-LOC"}
 
 
+@pytest.mark.parametrize("decoder", ["crf", "softmax"])
+def test_auxiliary_tags_are_learnt_and_never_told(decoder: str) -> None:
+    labels = LabelSet(["ADV\tMAG", "ADV\tNNG+JKB", "NOUN\tNNG", "NOUN\tNNG+JKB"])
+    settings = Tagger(unit="word", scheme="each", decoder=decoder)  # type: ignore[arg-type]
+    assert settings.answers(labels) == ["ADV", "NOUN"]
+    assert [span.label for span in settings.canonical([{"start": 0, "end": 1, "label": "ADV\tMAG"}])] == ["ADV"]
+    head = settings.build(5, labels).eval()
+    # NOUN is less likely than ADV, but one way to be a NOUN is likelier than each of being an ADV.
+    chances = torch.tensor([0.3, 0.3, 0.4, 1e-9])
+    logits = chances.log().expand(2, 4, 4)
+    for tags in head.predictions(logits, BATCH):
+        best, chance = ("ADV", 0.6) if decoder == "softmax" else ("NOUN", 0.4)  # the CRF tells the best sequence
+        assert tags.label_set.labels == ("ADV", "NOUN")
+        assert set(tags.tags) == {best}
+        assert tags.scores == pytest.approx([chance] * len(tags.scores), abs=1e-4)
+
+
 def test_spans_are_spelt_and_read_back() -> None:
     head, spans = Tagger(), [LabeledSpan(0, 2, "PER"), LabeledSpan(3, 4, "LOC")]
     indices = head.spell(spans, 5, LABELS)
