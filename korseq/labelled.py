@@ -17,12 +17,13 @@ import numpy as np
 from korseq.config import Config
 from korseq.data.columns import LABEL_NAMES
 from korseq.data.encoded import StoredAnalyses, analyze
+from korseq.data.noisy import with_noise
 from korseq.data.numbers import encode_numbers, numbers_in, read_numbers
 from korseq.data.pairs import TARGET_NAMES, kept_pairs
 from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
 from korseq.data.splits import stratified_split
 from korseq.data.tagged import in_units
-from korseq.errors import DataError
+from korseq.errors import ConfigError, DataError
 from korseq.heads.base import Prediction
 from korseq.heads.language_model import LanguageModel
 from korseq.heads.seq2seq import Seq2Seq
@@ -32,6 +33,7 @@ from korseq.prepare import TARGET, Encoded, encode_targets, encode_texts, max_ch
 from korseq.registry import settings_of
 from korseq.spans import LabeledSpan, told
 from korseq.text.alignment import Analysis
+from korseq.text.noise import NoiseKind
 from korseq.text.tokenizers import Tokenizer
 from korseq.text.units import Units
 from korseq.text.vocabulary import Vocabulary
@@ -78,6 +80,17 @@ def _worth_learning(rows: Dataset, options: DataSettings) -> Dataset:
         left = f"{len(rows) - len(kept):,} left out" if len(kept) < len(rows) else "none left out"
         print(f"korseq: {name_of(rows)}: {len(rows):,} pairs, of which {found} ({left}; data.pairs)", file=sys.stderr)
     return rows.select(kept) if len(kept) < len(rows) else rows
+
+
+def noisy_rows(rows: Dataset, config: Config, kind: NoiseKind) -> Dataset:
+    """The rows as careless people would have written them.
+
+    Raises:
+        ConfigError: If they have no texts.
+    """
+    if config.reads_numbers:
+        raise ConfigError("the pipeline reads numbers, and noise is about texts; score it without")
+    return with_noise(rows, kind, config.head.reads == "spans", True)
 
 
 def split_rows(config: Config, rows: Dataset) -> tuple[Dataset, Dataset]:

@@ -24,6 +24,7 @@ from korseq.heads.base import Head, Prediction
 from korseq.heads.seq2seq import Seq2Seq, Seq2SeqModule
 from korseq.labelled import (
     encode_rows,
+    noisy_rows,
     read_rows,
     scores_of,
     with_names,
@@ -44,6 +45,7 @@ from korseq.prepare import (
 )
 from korseq.saving import Saved, engine_of, read_pipeline, write_pipeline
 from korseq.shapes import Shape
+from korseq.text.noise import NoiseKind
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
 from korseq.training.run import Outcome, is_main_process
 from korseq.training.scores import Scores
@@ -314,15 +316,23 @@ class Pipeline:
             self._compacted[precision] = compact(self.model, self.device, precision)
         return predict(self._compacted[precision], data, self.device, precision, progress)
 
-    def evaluate(self, source: Source, data: DataSettings | None = None) -> Scores:
+    def evaluate(self, source: Source, data: DataSettings | None = None, noise: NoiseKind | None = None) -> Scores:
         """Scores on labelled data; everything in `.values`, ready for JSON.
+
+        Args:
+            source: As for `fit`.
+            data: How to read; None for the configuration's settings.
+            noise: As careless people would have written the texts; see `korseq.text.noise`.
 
         Raises:
             DataError: If the data cannot be used, for example for a label that the pipeline does not know.
+            ConfigError: If the pipeline reads no texts, and noise is asked for.
         """
         fitted = self._require_fitted()
         config = replace(self.config, data=data or self.config.data)
         rows = read_rows(source, config, "test", figures_of(fitted.vocabularies))
+        if noise is not None:
+            rows = noisy_rows(rows, config, noise)
         encoded = encode_rows(config, fitted.vocabularies, fitted.labels, rows, True)
         warn_truncated(config, encoded.data.truncated, len(rows), stacklevel=3)
         answers = self._answers(encoded.data, "fp32", progress=True)

@@ -27,6 +27,7 @@ from korseq.config import to_toml
 from korseq.heads import Classifier, EachStep, Regressor
 from korseq.nn import GRU, Embedding, FeatureSequence, PairPooling
 from korseq.text import WhitespaceTokenizer
+from korseq.text.noise import NOISES
 
 KORSEQ = [sys.executable, "-c", "from korseq.cli import main; main()"]
 TINY = ["--set", "training.epochs=2", "--set", "training.precision=fp32"]
@@ -172,6 +173,15 @@ def test_evaluate_prints_a_table_for_people(run: Path, tmp_path: Path) -> None:
     text = korseq("evaluate", run, examples_file(tmp_path)).stdout.decode()
     assert "accuracy" in text
     assert "긍정" in text
+
+
+def test_evaluate_says_what_careless_writing_costs(run: Path, tmp_path: Path) -> None:
+    path = examples_file(tmp_path)
+    scores = json.loads(korseq("evaluate", run, path, "--json", "--noise").stdout)
+    assert set(scores["noise"]) == set(NOISES)
+    assert scores["noise"]["nfd"] == {"accuracy": scores["accuracy"], "difference": 0}
+    for cost in scores["noise"].values():
+        assert cost["difference"] == cost["accuracy"] - scores["accuracy"]
 
 
 def test_evaluate_takes_other_column_names(run: Path, tmp_path: Path) -> None:

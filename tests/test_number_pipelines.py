@@ -149,6 +149,11 @@ def test_the_card_names_the_figures(small: Pipeline) -> None:
     assert "- reads of each step: 키, 몸무게\n" in small.card
 
 
+def test_numbers_have_no_noise(small: Pipeline) -> None:
+    with pytest.raises(ConfigError, match="the pipeline reads numbers, and noise is about texts"):
+        small.evaluate([({"키": 1.0, "몸무게": 0.5}, "가")], noise="typos")
+
+
 def test_a_step_may_be_given_in_several_ways(small: Pipeline) -> None:
     wanted = small({"키": 1.5, "몸무게": None}).as_dict()
     forms = [[1.5, None], [[1.5, float("nan")]], {"몸무게": "", "키": "1.5", "이름": "가온"}, np.asarray([1.5, np.nan])]

@@ -63,6 +63,17 @@ def test_entities_end_where_the_name_ends(tagger: Pipeline) -> None:
     assert all(0.5 < e.score <= 1 for e in answer)  # type: ignore[attr-defined]
 
 
+def test_noise_moves_the_spans_with_their_characters(tagger: Pipeline) -> None:
+    scores = tagger.evaluate(EXAMPLES, noise="nfd")
+    assert scores["f1"] == 1
+    closed = tagger.evaluate(EXAMPLES, noise="spaces")
+    assert closed["support"] == scores["support"]
+    rest = [
+        (t.replace(" ", ""), [(s - t[:s].count(" "), e - t[:e].count(" "), x) for s, e, x in g]) for t, g in EXAMPLES
+    ]
+    assert closed.values == tagger.evaluate(rest).values
+
+
 def test_everything_is_learnt_saved_and_loaded(tagger: Pipeline, tmp_path: Path) -> None:
     scores = tagger.evaluate(EXAMPLES)
     assert scores["f1"] == 1

@@ -95,7 +95,14 @@ def train(
         _print_scores(pipeline.evaluate(_corpus(data.test)), False)
 
 
-@commands.command(epilog="**Example**: `korseq evaluate runs/nsmc test.tsv --json`")
+@commands.command(
+    epilog="""**Examples**
+
+- `korseq evaluate runs/nsmc test.tsv --json`
+
+- `korseq evaluate runs/nsmc test.tsv --noise` (and how much careless writing costs)
+"""
+)
 def evaluate(
     run: Run,
     file: Annotated[str, typer.Argument(help="File with texts and their answers, or a hub name.", show_default=False)],
@@ -107,10 +114,15 @@ def evaluate(
         typer.Option("--set", metavar="PATH=VALUE", help="Change how data is read, such as data.tag=xpos."),
     ] = None,
     beam: Beam = None,
+    noise: Annotated[
+        bool,
+        typer.Option("--noise", help="Score again without spaces, with typos, decomposed Hangul (NFD), ㅋㅋ, …"),
+    ] = False,
 ) -> None:
     """Score a trained pipeline on data that has the answers; a language model on texts."""
     from korseq import Pipeline
     from korseq.config import changed
+    from korseq.text.noise import NOISES
 
     foreign = [change for change in set_ or [] if not change.startswith("data.")]
     if foreign:
@@ -119,7 +131,14 @@ def evaluate(
     search = search_of(pipeline, beam, None, {})
     pipeline = pipeline if search is None else pipeline.with_search(search)
     data = changed(pipeline.config, set_ or []).data
-    _print_scores(pipeline.evaluate(file, replace(data, text=text or data.text, label=label or data.label)), as_json)
+    data = replace(data, text=text or data.text, label=label or data.label)
+    scores = pipeline.evaluate(file, data)
+    if noise:
+        main = scores.main
+        noisy = {kind: pipeline.evaluate(file, data, kind)[main] for kind in NOISES}
+        costs = {kind: {main: value, "difference": value - scores[main]} for kind, value in noisy.items()}
+        scores = replace(scores, values=scores.values | {"noise": costs})
+    _print_scores(scores, as_json)
 
 
 def _shipped(path: Path) -> Path:
@@ -162,12 +181,13 @@ def _print_scores(scores: Scores, as_json: bool) -> None:
             overall.add_row(name, _shown(value))
     console = Console()
     console.print(overall)
-    per_label = scores.values.get("labels") or {}
-    if per_label:
-        table = Table("label", *next(iter(per_label.values())))
-        for label, values in per_label.items():
-            table.add_row(label, *map(_shown, values.values()))
-        console.print(table)
+    for name, key in (("label", "labels"), ("noise", "noise")):
+        rows = scores.values.get(key) or {}
+        if rows:
+            table = Table(name, *next(iter(rows.values())))
+            for row, values in rows.items():
+                table.add_row(row, *map(_shown, values.values()))
+            console.print(table)
 
 
 def _shown(value: Any) -> str:

@@ -1,0 +1,86 @@
+"""Noise: what it does to texts, and to places in them."""
+
+from __future__ import annotations
+
+from unicodedata import normalize
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from korseq.text.noise import NOISES, Edit, NoiseKind, edited, edits_of, moved
+
+TEXT = "배우들은 좋았는데 이야기가 너무 지루했다. 음악을 다시 듣고 싶다! 영화는 그저 그랬어요"
+KINDS = sorted(NOISES)
+ODD = ["", " ", "가", "\ud800", "👍🏽 ok", "\x00가 나", "가" * 5000, "é café", normalize("NFD", "한국 영화는")]
+
+
+def noisy(kind: NoiseKind, text: str = TEXT, seed: int = 0) -> str:
+    return edited(text, edits_of(text, kind, seed))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_changes_a_text_the_same_way_each_time(kind: NoiseKind) -> None:
+    # One text may be spared what befalls a fifth of the words.
+    changed = {noisy(kind, seed=seed) for seed in range(5)}
+    assert changed != {TEXT}
+    assert changed == {noisy(kind, seed=seed) for seed in range(5)}
+
+
+@pytest.mark.parametrize("text", ODD)
+@pytest.mark.parametrize("kind", KINDS)
+def test_edits_of_any_text_are_in_order_and_inside_it(kind: NoiseKind, text: str) -> None:
+    place = 0
+    for edit in edits_of(text, kind):
+        assert place <= edit.start <= edit.end <= len(text)
+        assert text[edit.start : edit.end] != edit.text
+        place = edit.end
+
+
+def test_what_each_kind_does() -> None:
+    assert noisy("spaces", " 너무  지루했다\n") == "너무지루했다"
+    assert noisy("nfd") == normalize("NFD", TEXT) != TEXT
+    assert {noisy("laughter", "굿", seed) for seed in range(60)} == {"굿", "굿ㅋㅋ", "굿ㅋㅋㅋ", "굿ㅋㅋㅋㅋ"}
+    drawn = {noisy("lengthening", "재밌다", seed) for seed in range(40)}
+    assert drawn == {"재밌다", "재밌다아", "재밌다아아", "재밌다아아아"}
+    assert {noisy("particles", "영화는 길다", seed) for seed in range(40)} == {
+        "영화는 길다",
+        "영화가 길다",
+        "영화를 길다",
+    }
+    assert {noisy("typos", "좋았다", seed) for seed in range(200)} > {"좋았다", "좋앗다"}
+    assert noisy("typos", "ok 123 !") == "ok 123 !"
+
+
+@pytest.mark.parametrize(
+    ("edits", "text", "span"),
+    [
+        ([], "나는 집에 갔다", (3, 5)),
+        ([Edit(2, 3, "")], "나는집에 갔다", (2, 4)),
+        ([Edit(3, 3, "큰 ")], "나는 큰 집에 갔다", (5, 7)),
+        ([Edit(5, 5, "ㅋㅋ")], "나는 집에ㅋㅋ 갔다", (3, 5)),
+        ([Edit(3, 4, "지입")], "나는 지입에 갔다", (3, 6)),
+        ([Edit(4, 5, "")], "나는 집 갔다", (3, 4)),
+        ([Edit(1, 4, "X"), Edit(6, 6, "!")], "나X에 !갔다", (1, 3)),
+        ([Edit(0, 1, "우리"), Edit(4, 7, "X")], "우리는 집X다", (4, 6)),
+    ],
+)
+def test_spans_move_with_their_characters(edits: list[Edit], text: str, span: tuple[int, int]) -> None:
+    assert edited("나는 집에 갔다", edits) == text
+    assert moved(3, 5, edits) == span
+
+
+@given(st.text(alphabet="가나다 힣ab", min_size=1, max_size=20), st.sampled_from(KINDS), st.data())
+def test_spans_of_any_text_stay_inside_it_with_their_characters(
+    text: str, kind: NoiseKind, data: st.DataObject
+) -> None:
+    start = data.draw(st.integers(0, len(text) - 1))
+    end = data.draw(st.integers(start + 1, len(text)))
+    edits = edits_of(text, kind)
+    first, last = moved(start, end, edits)
+    new = edited(text, edits)
+    assert 0 <= first <= last <= len(new)
+    if kind == "nfd":
+        assert normalize("NFC", new[first:last]) == text[start:end]
+    if kind == "spaces":
+        assert new[first:last] == "".join(text[start:end].split())
