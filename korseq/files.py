@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-# What makes a folder a saved pipeline.
+# What makes a folder a saved pipeline; and what a training left in it can be resumed from.
 PIPELINE_FILE = "pipeline.toml"
+CHECKPOINT_FILE = "checkpoint.safetensors"
 
 _STAGED = ".new"
 

@@ -19,6 +19,7 @@ from korseq.identity import identity_of
 from korseq.labelled import (
     analyze_rows,
     encode_rows,
+    gold_of,
     labels_of,
     read_rows,
     report_spans,
@@ -107,11 +108,12 @@ def fit(
         warm_start(model, vocabularies, labels, config, before)
         restore_vectors(model, vocabularies, "the pipeline to start from")  # as its weights know them
 
+    gold = gold_of(config, dev_rows)
     quick = SequenceModel(model.embeddings, model.encoder, model.head.quick())
 
     def evaluate() -> Scores:
         answers = predict(quick, held_out.data, device)
-        return scores_of(config, dev_rows, finished(config, held_out, answers, vocabularies), held_out)
+        return scores_of(config, gold, finished(config, held_out, answers, vocabularies), held_out)
 
     weights = before.weights if before else {}
     identity = identity_of(config, vocabularies, data, held_out.data, model, weights)

@@ -258,10 +258,14 @@ def _with_tags(
     return replace(encoded, data=replace(data, targets=np.asarray(flat, dtype=np.int64)), spans=total)
 
 
-def scores_of(config: Config, rows: Dataset, answers: Sequence[Prediction], encoded: Encoded) -> Scores:
+def gold_of(config: Config, rows: Dataset) -> list[Any]:
+    """What is to be found in labelled rows, as metrics compare it with answers."""
+    return [config.head.canonical(value) for value in rows["label"]]
+
+
+def scores_of(config: Config, gold: Sequence[Any], answers: Sequence[Prediction], encoded: Encoded) -> Scores:
     """Of the answers for labelled rows."""
     metric = METRICS[config.head.metric]
-    gold = [config.head.canonical(value) for value in rows["label"]]
     scores = of_steps(metric)(gold, answers) if config.head.each_step else metric(gold, answers)
     spans, exact = encoded.spans
     return replace(scores, values=scores.values | {"representable": exact / spans}) if spans else scores

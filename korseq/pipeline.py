@@ -24,6 +24,7 @@ from korseq.heads.base import Head, Prediction
 from korseq.heads.seq2seq import Seq2Seq, Seq2SeqModule
 from korseq.labelled import (
     encode_rows,
+    gold_of,
     noisy_rows,
     read_rows,
     scores_of,
@@ -36,6 +37,7 @@ from korseq.nn.embeddings import EmbeddingStage
 from korseq.nn.encoders.base import Encoder
 from korseq.nn.search import Search
 from korseq.prepare import (
+    Encoded,
     Item,
     encoded_windows,
     figures_of,
@@ -47,6 +49,7 @@ from korseq.saving import Saved, engine_of, read_pipeline, write_pipeline
 from korseq.shapes import Shape
 from korseq.text.noise import NoiseKind
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
+from korseq.training.comparison import Comparison, compared
 from korseq.training.run import Outcome, is_main_process
 from korseq.training.scores import Scores
 from korseq.training.settings import Training
@@ -329,18 +332,49 @@ class Pipeline:
             ConfigError: If the pipeline reads no texts, and noise is asked for.
         """
         fitted = self._require_fitted()
+        gold, encoded, answers = self._answered(source, data, noise)
+        scores = scores_of(self.config, gold, answers, encoded)
+        if self.config.head.reports_loss and fitted.model is not None:
+            loss = mean_loss(fitted.model, encoded.data, self.device, progress=True)
+            scores = replace(scores, values=scores.values | {"loss": loss})
+        return scores
+
+    def compare(self, other: Pipeline, source: Source, data: DataSettings | None = None) -> Comparison:
+        """Whether another trained pipeline is better on the same labelled data, or only happens to be.
+
+        Args:
+            other: One that predicts the same; its tokenizer and all else may differ.
+            source: As for `fit`.
+            data: How to read; None for each pipeline's own settings.
+
+        Raises:
+            DataError: If the data cannot be used.
+            ConfigError: If the two do not predict the same, or texts, whose score is no mean over them.
+        """
+        heads = self.config.head, other.config.head
+        if len({(head.metric, head.each_step) for head in heads}) > 1:
+            names = " and ".join(type(head).__name__ for head in heads)
+            raise ConfigError(f"{names} predict different things, which cannot be compared")
+        (gold, _, first), (same, _, second) = (pipeline._answered(source, data, None) for pipeline in (self, other))
+        if list(gold) != list(same):
+            raise ConfigError(
+                "the two read different rows or labels of the data; say which with the same settings for both"
+            )
+        return compared(self.config.head.metric, gold, first, second)
+
+    def _answered(
+        self, source: Source, data: DataSettings | None, noise: NoiseKind | None
+    ) -> tuple[Sequence[Any], Encoded, Sequence[Prediction]]:
+        """What is to be found in labelled rows, their ids, and what is found."""
+        fitted = self._require_fitted()
         config = replace(self.config, data=data or self.config.data)
         rows = read_rows(source, config, "test", figures_of(fitted.vocabularies))
         if noise is not None:
             rows = noisy_rows(rows, config, noise)
         encoded = encode_rows(config, fitted.vocabularies, fitted.labels, rows, True)
-        warn_truncated(config, encoded.data.truncated, len(rows), stacklevel=3)
+        warn_truncated(config, encoded.data.truncated, len(rows), stacklevel=4)
         answers = self._answers(encoded.data, "fp32", progress=True)
-        scores = scores_of(config, rows, finished(config, encoded, answers, fitted.vocabularies), encoded)
-        if config.head.reports_loss and fitted.model is not None:
-            loss = mean_loss(fitted.model, encoded.data, self.device, progress=True)
-            scores = replace(scores, values=scores.values | {"loss": loss})
-        return scores
+        return gold_of(config, rows), encoded, finished(config, encoded, answers, fitted.vocabularies)
 
     # Keeping --------------------------------------------------------------------------------------------------------
 

@@ -184,6 +184,40 @@ def test_evaluate_says_what_careless_writing_costs(run: Path, tmp_path: Path) ->
         assert cost["difference"] == cost["accuracy"] - scores["accuracy"]
 
 
+def test_several_seeds_are_trained_and_compared(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = examples_file(tmp_path), tmp_path / "runs"
+    command = [
+        "train",
+        config,
+        "--set",
+        f"data.train={data}",
+        "--set",
+        f"data.test={data}",
+        *TINY,
+        "--seeds",
+        2,
+        "--out",
+        out,
+    ]
+    text = korseq(*command, "--seed", 5).stdout.decode()
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("│") and line.split()[1].isdigit()] == [
+        "5",
+        "6",
+    ]
+    for word in ("dev", "test: accuracy", "mean", "standard deviation"):
+        assert word in text
+    assert "seed-5: holds a trained pipeline already" in korseq(*command, "--seed", 5, code=1).stderr.decode()
+    (out / "seed-6" / "checkpoint.safetensors").unlink()
+    assert korseq(*command, "--seed", 5, "--resume").stdout.decode() == text  # the second from its beginning
+    found = json.loads(korseq("compare", out / "seed-5", out / "seed-6", data, "--json").stdout)
+    assert found["count"] == 8
+    assert found["difference"] == found["second"] - found["first"]
+    said = korseq("compare", out / "seed-5", out / "seed-5", data).stdout.decode()
+    assert "difference: +0.0000, 95% interval +0.0000 to +0.0000, p = 1.000\nthis may be chance" in said
+
+
 def test_evaluate_takes_other_column_names(run: Path, tmp_path: Path) -> None:
     path = tmp_path / "other.csv"
     path.write_text("본문칸,정답칸\n정말 재미있게 봤어요,긍정\n", encoding="utf-8")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, overload
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, overload
 
 import typer
 
@@ -15,6 +16,7 @@ from korseq.cli.options import Beam, Run, TextColumn, search_of
 from korseq.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
+    from korseq.config import Config
     from korseq.training import Scores
 
 commands = typer.Typer()
@@ -40,6 +42,8 @@ LabelColumn = Annotated[str | None, typer.Option("--label", help="Column with th
 - `korseq train --from runs/nsmc --set data.train=my.csv --out runs/my` (fine-tune a trained pipeline on your own data)
 
 - `korseq train pipelines/sentiment.toml --set data.train=reviews.csv --out runs/mine --resume` (go on after Ctrl-C or a crash)
+
+- `korseq train pipelines/sentiment.toml --set data.train=a.csv --set data.test=b.csv --seeds 3 --out runs/mine` (mean and spread)
 """
 )
 def train(
@@ -58,13 +62,15 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the broken run in OUT.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pipeline in OUT.")] = False,
     seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=N.", min=0)] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Train so many times, with this seed and the next ones, into OUT/seed-N.", min=1)
+    ] = 1,
 ) -> None:
     """Train a pipeline: on texts and labels, two texts and a label, or numbers and labels (CSV, TSV, JSON lines, Parquet), on
     texts with entities or tagged words (JSON lines with spans, KLUE's TSV, CoNLL columns, CoNLL-U), on pairs of texts to
     translate, or on texts alone."""
-    from korseq import Pipeline
     from korseq.config import changed, read_config
-    from korseq.files import PIPELINE_FILE
+    from korseq.files import CHECKPOINT_FILE, PIPELINE_FILE
 
     changes = [*(set_ or []), *([] if seed is None else [f"training.seed={seed}"])]
     if config is None and start is None:
@@ -77,10 +83,35 @@ def train(
         settings = changed(replace(old, data=replace(old.data, train=None, dev=None, test=None)), changes)
     if settings.data.train is None:
         raise ConfigError(f"{path}: there is no training data; add --set data.train=FILE")
-    if (out / PIPELINE_FILE).exists() and not (resume or overwrite):
-        raise CheckpointError(
-            f"{out}: holds a trained pipeline already; give another --out, --overwrite it, or --resume its training"
-        )
+    several = range(settings.training.seed, settings.training.seed + seeds)
+    folders = [out] if seeds == 1 else [out / f"seed-{number}" for number in several]
+    for folder in folders:
+        if (folder / PIPELINE_FILE).exists() and not (resume or overwrite):
+            raise CheckpointError(
+                f"{folder}: holds a trained pipeline already; give another --out, --overwrite it, or --resume its training"
+            )
+    found = []
+    for number, folder in zip(several, folders, strict=True):
+        seeded = replace(settings, training=replace(settings.training, seed=number))
+        begun = seeds == 1 or (folder / CHECKPOINT_FILE).exists()  # of several, the later ones may not have
+        found.append(_trained(seeded, start, folder, resume and begun))
+    if seeds > 1:
+        _print_seeds(several, found)
+    elif found[0].test is not None:
+        _print_scores(found[0].test, False)
+
+
+class _Found(NamedTuple):
+    """Of one training, the main score on dev, and all on the test set, if there is one."""
+
+    dev: float | None
+    test: Scores | None
+
+
+def _trained(settings: Config, start: Path | None, out: Path, resume: bool) -> _Found:
+    """Train and save a pipeline."""
+    from korseq import Pipeline
+
     pipeline = Pipeline.from_config(settings)
     data = settings.data
     outcome = pipeline.fit(_corpus(data.train), _corpus(data.dev), start=start, out=out, resume=resume)
@@ -91,8 +122,26 @@ def train(
         )
         sys.exit(130)
     print(f"korseq: saved {out} (step {outcome.best_step:,} of {outcome.steps:,} was the best)", file=sys.stderr)
-    if settings.data.test is not None:
-        _print_scores(pipeline.evaluate(_corpus(data.test)), False)
+    return _Found(outcome.best_score, None if data.test is None else pipeline.evaluate(_corpus(data.test)))
+
+
+def _print_seeds(seeds: Sequence[int], found: Sequence[_Found]) -> None:
+    """A row for each training, and the mean and spread of all."""
+    import statistics
+
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = {"dev": [one.dev for one in found if one.dev is not None]}
+    tests = [one.test for one in found if one.test is not None]
+    columns |= {f"test: {tests[0].main}": [scores[scores.main] for scores in tests]} if tests else {}
+    table = Table("seed", *columns)
+    for seed, *values in zip(seeds, *columns.values(), strict=True):
+        table.add_row(str(seed), *map(_shown, values))
+    table.add_section()
+    table.add_row("mean", *(_shown(statistics.mean(values)) for values in columns.values()))
+    table.add_row("standard deviation", *(_shown(statistics.stdev(values)) for values in columns.values()))
+    Console().print(table)
 
 
 @commands.command(
@@ -139,6 +188,26 @@ def evaluate(
         costs = {kind: {main: value, "difference": value - scores[main]} for kind, value in noisy.items()}
         scores = replace(scores, values=scores.values | {"noise": costs})
     _print_scores(scores, as_json)
+
+
+@commands.command(epilog="**Example**: `korseq compare runs/old runs/new test.tsv`")
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of a trained pipeline.", show_default=False)],
+    second: Annotated[Path, typer.Argument(help="Folder of another.", show_default=False)],
+    file: Annotated[str, typer.Argument(help="File with texts and their answers, or a hub name.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Say whether the second of two trained pipelines is better than the first, or only happened to be (paired bootstrap)."""
+    from korseq import Pipeline
+
+    found = Pipeline.load(first).compare(Pipeline.load(second), file)
+    if as_json:
+        print(json.dumps(found.as_dict(), ensure_ascii=False))
+        return
+    low, high = found.interval
+    print(f"{found.score}: {found.first:.4f} ({first}), {found.second:.4f} ({second}), over {found.count:,} texts")
+    print(f"difference: {found.difference:+.4f}, 95% interval {low:+.4f} to {high:+.4f}, p = {found.p:.3f}")
+    print("chance alone seldom makes such a difference" if found.p < 0.05 else "this may be chance")
 
 
 def _shipped(path: Path) -> Path:

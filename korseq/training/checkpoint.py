@@ -12,10 +12,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from korseq.errors import CheckpointError
-from korseq.files import write_files
+from korseq.files import CHECKPOINT_FILE, write_files
 from korseq.training.loop import TrainingState
 
-FILE = "checkpoint.safetensors"
 _FORMAT = 1
 _COUNTERS = ("step", "best_score", "best_step", "evaluations_without_gain", "finished")
 
@@ -40,10 +39,10 @@ def write_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:
     metadata = {"format": str(_FORMAT), "identity": identity, "counters": json.dumps(counters)}
     content = save(separate(tensors), metadata)
     try:
-        write_files(folder, {FILE: content})
+        write_files(folder, {CHECKPOINT_FILE: content})
     except OSError as error:
         raise CheckpointError(
-            f"{folder / FILE}: cannot be written ({error}); make room or access, then go on with --resume"
+            f"{folder / CHECKPOINT_FILE}: cannot be written ({error}); make room or access, then go on with --resume"
         ) from error
 
 
@@ -64,7 +63,7 @@ def read_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:
     Raises:
         CheckpointError: If there is no checkpoint, it is damaged, or it belongs to another run.
     """
-    path = folder / FILE
+    path = folder / CHECKPOINT_FILE
     if not path.exists():
         raise CheckpointError(f"{path}: there is no checkpoint to resume from; leave --resume out to start anew")
     try:

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from korseq.data.encoded import EncodedData
+from korseq.files import CHECKPOINT_FILE
 from korseq.model import SequenceModel
-from korseq.training.checkpoint import FILE, read_checkpoint, write_checkpoint
+from korseq.training.checkpoint import read_checkpoint, write_checkpoint
 from korseq.training.loop import first_steps, new_state, train
 from korseq.training.reports import MetricsFile, ProgressBar, Report
 from korseq.training.scores import Scores
@@ -79,7 +80,7 @@ def run(
             read_checkpoint(folder, state, identity)
         elif accelerator.is_main_process:
             # An earlier run's checkpoint, which a later resume must not take for this one's.
-            (folder / FILE).unlink(missing_ok=True)
+            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     total = first_steps(data.widths, settings, accelerator.num_processes)[-1]
     with ExitStack() as stack:
         reports: list[Report] = []

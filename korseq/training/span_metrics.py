@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from korseq.spans import LabeledSpan
 from korseq.tagging import Entities, Words
+from korseq.training.bootstrap import resampled
 from korseq.training.scores import Scores, f1
 
 Pair: TypeAlias = tuple[LabeledSpan, LabeledSpan]  # a gold entity and a predicted one
@@ -22,7 +23,6 @@ _PARTNERS: dict[str, Callable[[LabeledSpan, LabeledSpan], bool]] = {
     "boundary": lambda gold, found: gold.label == found.label,
     "both": lambda gold, found: True,
 }
-_RESAMPLES = 1000
 
 
 def entities(gold: Sequence[Sequence[LabeledSpan]], predictions: Sequence[Entities]) -> Scores:
@@ -165,14 +165,8 @@ def _sweep(
 
 
 def _interval(sizes: NDArray[np.int64]) -> list[float]:
-    """sizes (3, N), of each text its right, predicted and gold entities → 2.5% and 97.5% quantile of the F1 of resamples.
-
-    Resampling N texts is drawing, from a multinomial distribution, how often each kind of text comes (Efron 1979); and
-    texts of equal sizes are of one kind, of which there are few.
-    """
-    kinds, texts = np.unique(sizes, axis=1, return_counts=True)
-    draws = np.random.default_rng(0).multinomial(texts.sum(), texts / texts.sum(), size=_RESAMPLES)
-    right, predicted, gold = (draws @ kinds.T).T
+    """sizes (3, N), of each text its right, predicted and gold entities → 2.5% and 97.5% quantile of the F1 of resamples."""
+    right, predicted, gold = resampled(sizes.T).T
     scores = 2 * right / np.maximum(predicted + gold, 1)
     return [float(bound) for bound in np.quantile(scores, (0.025, 0.975))]
 

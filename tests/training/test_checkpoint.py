@@ -16,9 +16,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from korseq.errors import CheckpointError
+from korseq.files import CHECKPOINT_FILE
 from korseq.nn import LSTM
 from korseq.training import Training
-from korseq.training.checkpoint import FILE, read_checkpoint, write_checkpoint
+from korseq.training.checkpoint import read_checkpoint, write_checkpoint
 from korseq.training.loop import TrainingState, new_state, train
 
 SETTINGS = Training(epochs=2, batch_size=4, average=0.9, evaluations_per_epoch=2, precision="fp32")
@@ -76,20 +77,20 @@ def test_what_was_read_does_not_share_memory(written: Path) -> None:
 
 
 def test_the_file_is_safetensors_and_no_pickle(written: Path) -> None:
-    assert [path.name for path in written.iterdir()] == [FILE]
-    with safe_open(written / FILE, "pt") as file:
+    assert [path.name for path in written.iterdir()] == [CHECKPOINT_FILE]
+    with safe_open(written / CHECKPOINT_FILE, "pt") as file:
         assert file.metadata()["identity"] == "this run"
         assert any(name.startswith("optimizer/") for name in file.keys())  # noqa: SIM118
-    content = (written / FILE).read_bytes()
+    content = (written / CHECKPOINT_FILE).read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     assert all(
         set(entry) == {"dtype", "shape", "data_offsets"} for name, entry in header.items() if name != "__metadata__"
     )
-    assert not zipfile.is_zipfile(written / FILE)  # as torch.save would write it
+    assert not zipfile.is_zipfile(written / CHECKPOINT_FILE)  # as torch.save would write it
 
 
 def test_a_missing_checkpoint_is_named_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=rf"{FILE}: there is no checkpoint.*leave --resume out"):
+    with pytest.raises(CheckpointError, match=rf"{CHECKPOINT_FILE}: there is no checkpoint.*leave --resume out"):
         read_checkpoint(tmp_path, fresh(), "this run")
 
 
@@ -103,21 +104,21 @@ def test_another_runs_checkpoint_is_refused(written: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
 def test_a_truncated_checkpoint_is_refused(written: Path, share: float) -> None:
-    path = written / FILE
+    path = written / CHECKPOINT_FILE
     os.truncate(path, int(share * path.stat().st_size))
     with pytest.raises(CheckpointError, match=r"is damaged.*--overwrite"):
         read_checkpoint(written, fresh(), "this run")
 
 
 def test_noise_is_refused(written: Path) -> None:
-    (written / FILE).write_bytes(os.urandom(4096))
+    (written / CHECKPOINT_FILE).write_bytes(os.urandom(4096))
     with pytest.raises(CheckpointError, match="is damaged"):
         read_checkpoint(written, fresh(), "this run")
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "0", "identity": "this run"}], ids=["none", "other"])
 def test_another_format_version_is_refused(written: Path, metadata: dict[str, str] | None) -> None:
-    save_file(load_file(written / FILE), written / FILE, metadata)
+    save_file(load_file(written / CHECKPOINT_FILE), written / CHECKPOINT_FILE, metadata)
     with pytest.raises(CheckpointError, match=r"another version of korseq.*--overwrite"):
         read_checkpoint(written, fresh(), "this run")
 
@@ -125,7 +126,7 @@ def test_another_format_version_is_refused(written: Path, metadata: dict[str, st
 def test_a_full_disk_leaves_the_older_checkpoint_and_says_so(
     state: TrainingState, written: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = (written / FILE).read_bytes()
+    before = (written / CHECKPOINT_FILE).read_bytes()
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -134,7 +135,7 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_says_so(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CheckpointError, match=r"No space left.*--resume"):
         write_checkpoint(written, state, "this run")
-    assert (written / FILE).read_bytes() == before
+    assert (written / CHECKPOINT_FILE).read_bytes() == before
     other = fresh()
     read_checkpoint(written, other, "this run")
     assert other.step == 3

@@ -20,11 +20,11 @@ from helpers import equal_weights, scores_on, synthetic_data, tiny_model
 from safetensors.torch import load_file
 
 from korseq.errors import CheckpointError
+from korseq.files import CHECKPOINT_FILE
 from korseq.model import SequenceModel
 from korseq.nn import GRU, LSTM, Encoder, SelfAttention
 from korseq.registry import components
 from korseq.training import Outcome, Scores, Training, reports
-from korseq.training.checkpoint import FILE
 from korseq.training.loop import Step
 from korseq.training.reports import METRICS_FILE, MetricsFile
 from korseq.training.run import is_main_process, run
@@ -161,7 +161,7 @@ def test_a_process_that_is_killed_at_any_moment_can_be_resumed(tmp_path: Path) -
     paths = [str(folder) for folder in Path(__file__).parents[:2]]  # of this file and of helpers.py
     process = subprocess.Popen([sys.executable, "-c", SCRIPT.format(paths=paths, folder=str(tmp_path))])
     deadline = time.monotonic() + 120
-    while not (tmp_path / FILE).exists():
+    while not (tmp_path / CHECKPOINT_FILE).exists():
         assert process.poll() is None, "ended before its first checkpoint"
         assert time.monotonic() < deadline, "wrote no checkpoint"
         time.sleep(0.005)
@@ -283,7 +283,7 @@ def test_ctrl_c_before_the_first_evaluation_keeps_the_average(tmp_path: Path) ->
     began = {n: t.clone() for n, t in model.state_dict().items()}
     with at_step(2, ctrl_c):
         assert train(model, tmp_path).best_score is None
-    stored = load_file(tmp_path / FILE)
+    stored = load_file(tmp_path / CHECKPOINT_FILE)
     assert all(torch.equal(tensor, stored[f"average/{n}"]) for n, tensor in model.state_dict().items())
     assert not all(torch.equal(tensor, began[n]) for n, tensor in model.state_dict().items())
 

@@ -1,0 +1,142 @@
+"""Two models on the same texts: whether one is better, or only happened to be (paired bootstrap; Koehn 2004).
+
+To compare by a metric: in `_MEASURES` the statistics of each text that its main score is made of, and how it is made of their
+sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from korseq.errors import ConfigError
+from korseq.heads.each_step import Steps
+from korseq.spans import LabeledSpan
+from korseq.training.bootstrap import RESAMPLES, resampled
+from korseq.training.metrics import METRICS, of_steps
+
+Numbers: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two models' main scores on the same texts.
+
+    Attributes:
+        score: What is compared, as `Scores.main` calls it.
+        first, second: Of each model.
+        difference: The second's less the first's.
+        interval: Its 95% bootstrap interval: percentiles over 1,000 resamples of the texts.
+        p: How likely a difference at least as far from none is if there is none (two-sided; at least 0.001, for there are no more
+            resamples).
+        count: Texts.
+    """
+
+    score: str
+    first: float
+    second: float
+    difference: float
+    interval: tuple[float, float]
+    p: float
+    count: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"interval": list(self.interval)}
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """A score made of sums over texts.
+
+    Attributes:
+        of_text: From what is to be found in a text and what was found to its statistics, k numbers.
+        of_sums: From their sums (S, k) to scores (S,).
+    """
+
+    of_text: Callable[[Any, Any], Sequence[float]]
+    of_sums: Callable[[Numbers], Numbers]
+
+
+def _mean(sums: Numbers) -> Numbers:
+    return sums[:, 0] / np.maximum(sums[:, 1], 1)
+
+
+def _f1(sums: Numbers) -> Numbers:
+    return 2 * sums[:, 0] / np.maximum(sums[:, 1] + sums[:, 2], 1)
+
+
+def _perplexity(sums: Numbers) -> Numbers:
+    result: Numbers = np.exp(_mean(sums))
+    return result
+
+
+def _of_labels(gold: Any, answer: Any) -> tuple[int, int, int]:
+    return len({*gold} & {*answer.labels}), len({*answer.labels}), len({*gold})
+
+
+def _of_spans(gold: Any, answer: Any) -> tuple[int, int, int]:
+    found = {LabeledSpan(entity.start, entity.end, entity.label) for entity in answer}
+    return len(found & {*gold}), len(found), len({*gold})
+
+
+def _of_words(gold: Any, answer: Any) -> tuple[int, int]:
+    return len({(word.start, word.end, word.tag) for word in answer} & {*map(tuple, gold)}), len(gold)
+
+
+_MEASURES: Mapping[str, _Measure] = {
+    "classification": _Measure(lambda gold, answer: (gold == answer.label, 1), _mean),
+    "multi_label": _Measure(_of_labels, _f1),
+    "regression": _Measure(lambda gold, answer: ((gold - answer.value) ** 2, 1), _mean),
+    "entities": _Measure(_of_spans, _f1),
+    "tags": _Measure(_of_words, _mean),
+    "language_model": _Measure(lambda gold, answer: (-answer.log_prob, answer.tokens), _perplexity),
+}
+
+
+def compared(metric: str, gold: Sequence[Any], first: Sequence[Any], second: Sequence[Any]) -> Comparison:
+    """What two models answered to the same texts, compared by the main score of a metric of `METRICS`.
+
+    Where answers are `Steps`, what is drawn are whole sequences of them.
+
+    Raises:
+        ConfigError: If the score is not made of sums over texts.
+    """
+    if metric not in _MEASURES:
+        raise ConfigError(
+            "chrF is no mean over texts; write both outputs into files and compare them with sacrebleu --paired-bs"
+        )
+    measure = _MEASURES[metric]
+    statistics = np.hstack([_statistics(measure, gold, answers) for answers in (first, second)])
+    k = statistics.shape[1] // 2
+    ours, theirs = (measure.of_sums(statistics[:, part].sum(axis=0)[None])[0] for part in (slice(k), slice(k, None)))
+    sums = resampled(statistics)
+    differences = measure.of_sums(sums[:, k:]) - measure.of_sums(sums[:, :k])
+    low, high = np.quantile(differences, (0.025, 0.975)).tolist()
+    beyond = min((differences <= 0).sum(), (differences >= 0).sum())
+    main = of_steps(METRICS[metric]) if isinstance(first[0], Steps) else METRICS[metric]
+    return Comparison(
+        main(gold, first).main,
+        float(ours),
+        float(theirs),
+        float(theirs - ours),
+        (low, high),
+        min(1.0, max(1, 2 * int(beyond)) / RESAMPLES),
+        len(gold),
+    )
+
+
+def _statistics(measure: _Measure, gold: Sequence[Any], answers: Sequence[Any]) -> Numbers:
+    """(N, k) of each text."""
+    return np.array([_of_one(measure, g, a) for g, a in zip(gold, answers, strict=True)], dtype=np.float64)
+
+
+def _of_one(measure: _Measure, gold: Any, answer: Any) -> Sequence[float]:
+    if not isinstance(answer, Steps):
+        return measure.of_text(gold, answer)
+    steps = [measure.of_text(g, a) for g, a in zip(gold, answer.steps, strict=True)]
+    return [sum(column) for column in zip(*steps, strict=True)]
