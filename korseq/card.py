@@ -88,4 +88,8 @@ def _notes(config: Config) -> list[str]:
             "Word vectors are those inside the Kiwi model named below (Apache-2.0); they are taken from the installed Kiwi again "
             "when the pipeline is loaded, and another model's are refused."
         )
+    if any(isinstance(stage, KiwiVectors) and not stage.freeze for stage in config.embeddings):
+        notes.append(
+            "Word vectors began as those inside the Kiwi model named below (Apache-2.0), were trained further and are saved."
+        )
     return notes

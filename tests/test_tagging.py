@@ -120,6 +120,13 @@ def test_any_text_is_answered_with_spans_inside_it(tagger: Pipeline, text: str) 
     json.dumps(answer.as_dict())
 
 
+@pytest.mark.parametrize(
+    "text", ["김태웅이 제주도에 갔다 👍🏽", "김태웅이\n제주도에 갔다\r\n", "  김태웅이\t제주도에 갔다"]
+)
+def test_entities_are_found_whatever_stands_between(tagger: Pipeline, text: str) -> None:
+    assert found(tagger(text)) == [("김태웅", "PER"), ("제주도", "LOC")]
+
+
 def repeated(text: str, spans: list[tuple[int, int, str]], times: int) -> tuple[str, list[tuple[int, int, str]]]:
     step = len(text) + 2
     return ". ".join([text] * times), [(s + i * step, e + i * step, x) for i in range(times) for s, e, x in spans]
@@ -368,8 +375,9 @@ def test_a_second_tag_is_learnt_and_never_told(tmp_path: Path) -> None:
     pipeline.save(tmp_path / "saved")
     assert Pipeline.load(tmp_path / "saved")("밥을 먹는다")[0].tag == "NOUN"  # type: ignore[index]
     assert pipeline.inspect("나는 집에 갔다").loss > 0
-    with pytest.warns(UserWarning, match="1 of 2 words have a tag that the training data does not have"):
-        assert pipeline.evaluate([("집에 갔다", [(0, 2, "ADV\tMAG"), (3, 5, "X\tMAG")])])["accuracy"] == 0.5
+    path.write_text(path.read_text(encoding="utf-8").replace("NNG+JKB", "MAG").replace("PRON", "X"), encoding="utf-8")
+    with pytest.warns(UserWarning, match="1 of 5 words have a tag that the training data does not have"):
+        assert pipeline.evaluate(path)["accuracy"] == 0.8
 
 
 def test_texts_without_words_are_answered(words: Pipeline) -> None:
@@ -404,6 +412,18 @@ def test_a_pipeline_with_kiwi_vectors_is_saved_without_them_and_knows_them_again
     monkeypatch.setattr(building, "_vectors", lambda: changed(original()))
     with pytest.raises(CheckpointError, match="another Kiwi model"):
         Pipeline.load(tmp_path)
+
+
+def test_kiwi_vectors_may_be_trained_and_are_then_saved(tmp_path: Path) -> None:
+    pipeline = Pipeline(
+        embedding=KiwiVectors(16, freeze=False), encoder=GRU(16), head=Tagger(hidden_size=16), device="cpu"
+    )
+    pipeline.fit(EXAMPLES, EXAMPLES, training=Training(epochs=2, precision="fp32"), progress=False)
+    pipeline.save(tmp_path)
+    assert (tmp_path / "model.safetensors").stat().st_size > 60_000_000
+    assert "Word vectors began as those inside the Kiwi model" in (tmp_path / "card.md").read_text(encoding="utf-8")
+    texts = ["김태웅이 제주도에 갔다", "처음 보는 낱말도 벡터가 있다"]
+    assert Pipeline.load(tmp_path)(texts) == pipeline(texts)
 
 
 def changed(vectors):

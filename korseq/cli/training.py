@@ -250,13 +250,21 @@ def _print_scores(scores: Scores, as_json: bool) -> None:
             overall.add_row(name, _shown(value))
     console = Console()
     console.print(overall)
-    for name, key in (("label", "labels"), ("noise", "noise")):
-        rows = scores.values.get(key) or {}
+    confused = scores.values.get("confusion") or {}
+    answers = sorted({answer for row in confused.values() for answer in row})
+    rows_of = {name: scores.values.get(key) or {} for name, key in (("label", "labels"), ("noise", "noise"))}
+    if len(answers) <= _WIDEST:
+        rows_of["of … answered as"] = {gold: {a: row.get(a, 0) for a in answers} for gold, row in confused.items()}
+    for name, rows in rows_of.items():
         if rows:
             table = Table(name, *next(iter(rows.values())))
             for row, values in rows.items():
                 table.add_row(row, *map(_shown, values.values()))
             console.print(table)
+
+
+# Labels that a table of what is taken for what has room for.
+_WIDEST = 12
 
 
 def _shown(value: Any) -> str:

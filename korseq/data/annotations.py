@@ -17,7 +17,7 @@ from korseq.data.conll import UPOS, XPOS, ExampleError, read_columns, read_words
 from korseq.data.files import File
 from korseq.data.formats import FORMATS, Row, without_surrogates
 from korseq.errors import ConfigError
-from korseq.spans import LabeledSpan
+from korseq.spans import AUXILIARY, LabeledSpan
 
 # Names under which corpora keep spans, in the order in which they are looked for.
 SPAN_NAMES = ("entities", "spans", "labels", "label", "ents", "ne", "NE", "개체명")
@@ -90,7 +90,9 @@ def as_spans(text: str, items: Any) -> list[LabeledSpan]:
     problem = span_problem(text, spans)
     if problem:
         raise ExampleError(problem)
-    for (start, end, label), characters in given:
+    for item, ((start, end, label), characters) in zip(items, given, strict=True):
+        if AUXILIARY in label and not isinstance(item, LabeledSpan):  # those that are spans come from `read_words`
+            raise ExampleError(f"the label {label!r:.40} of [{start}, {end}) has a tab in it; leave it out")
         stated = without_surrogates(characters) if isinstance(characters, str) else characters
         if stated is not None and stated != text[start:end]:
             raise ExampleError(

@@ -136,6 +136,11 @@ def _from_columns(lines: _Lines, column: int | None) -> _Example | None:
             tokens.append(Token(cells[0], tag, "|".join(cells[1:])))
     if not tokens and text is None:
         return None
+    counted = all(token.form == str(i) for i, token in enumerate(tokens, start=1))
+    if counted and len(tokens) > 2 and not any(token.misc in ("", NOTHING) or "=" in token.misc for token in tokens):
+        raise ExampleError(
+            f"lines from {lines[0][0]} on begin with 1, 2, 3, … where a token is due; take the column that counts out of the file"
+        )
     text, places = _placed(tokens, text)
     spans = from_tags([token.tag for token in tokens])
     return text, [LabeledSpan(places[first][0], places[last - 1][1], label) for first, last, label in spans]

@@ -12,7 +12,7 @@ from korseq.data.annotations import COLUMN_SUFFIXES, TAG_COLUMNS, span_problem
 from korseq.data.conll import ESCAPES, KLUE_HEADER, NOTHING, WIDTH, WORD, ExampleError, Token, is_nothing
 from korseq.errors import DataError
 from korseq.files import write_files
-from korseq.spans import LabeledSpan, Scheme, to_tags
+from korseq.spans import AUXILIARY, LabeledSpan, Scheme, to_tags
 
 _BREAKS = set("\t\r\n")
 
@@ -67,6 +67,9 @@ def _refusal(path: Path, number: int, problem: object) -> DataError:
 
 
 def _json_line(_: int, text: str, spans: Sequence[LabeledSpan]) -> str:
+    for label in {span.label for span in spans}:
+        if AUXILIARY in label:
+            raise ExampleError(f"the label {label[:40]!r} has a tab in it, which no reader takes")
     line = json.dumps({"text": text, "entities": spans}, ensure_ascii=False) + "\n"
     return line.encode(errors="backslashreplace").decode()  # which spells lone surrogates as JSON does
 

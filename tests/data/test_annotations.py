@@ -388,6 +388,20 @@ def test_words_with_a_second_tag(tmp_path: Path) -> None:
     assert read(path, tag="xpos", auxiliary="xpos")[0][1] == xpos
 
 
+def test_a_column_that_counts_is_no_token(tmp_path: Path) -> None:
+    counted = "".join(
+        f"{i}\t{form}\t{tag}\n" for i, (form, tag) in enumerate([("김태웅", "B-PER"), ("이", "O"), ("갔다", "O")], 1)
+    )
+    problem = str(problem_in(written(tmp_path, "a.conll", counted)).problem)
+    assert "lines from 1 on begin with 1, 2, 3, … where a token is due; take the column that counts out" in problem
+    assert read(written(tmp_path, "b.conll", "1\t_\tO\n2\t_\tO\n3\tSpaceAfter=No\tO\n")) == [("1 2 3", [])]
+
+
+def test_labels_have_no_tabs(tmp_path: Path) -> None:
+    content = json.dumps({"text": "김태웅", "entities": [[0, 3, "PER\tX"]]})
+    assert "has a tab in it; leave it out" in str(problem_in(written(tmp_path, "a.jsonl", content)).problem)
+
+
 def test_words_without_their_text(tmp_path: Path) -> None:
     path = written(tmp_path, "a.conllu", CONLLU.replace("# text =", "# other ="))
     assert [text for text, _ in read(path)] == ["나는 학교에 갔다."]
@@ -618,7 +632,7 @@ def annotated(draw) -> tuple[str, list[LabeledSpan]]:
 def can_hold(suffix: str, text: str, spans: list[LabeledSpan]) -> bool:
     """Whether a format can hold an example."""
     if suffix == ".jsonl":
-        return True
+        return not any("\t" in span.label for span in spans)
     if any(set(span.label) & set("\t\r\n") for span in spans):
         return False
     if suffix == ".tsv":
