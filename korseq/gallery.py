@@ -31,6 +31,7 @@ class Example(NamedTuple):
 
 EXAMPLES = (
     Example("one to one", "a vector", "a label", "pipelines/company-year.toml", "corpora/companies.csv"),
+    Example("one to one", "a vector", "a number", "pipelines/company-score.toml", "corpora/companies.csv"),
     Example("one to many", "a vector", "a text", "pipelines/weather-report.toml", "corpora/weather.tsv"),
     Example("many to one", "a text", "a label", "pipelines/demo.toml", "corpora/reviews.tsv"),
     Example("many to one", "a text", "a label", "pipelines/spam.toml", "corpora/messages.tsv"),

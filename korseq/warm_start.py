@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from korseq.config import Config
 from korseq.errors import ConfigError
 from korseq.labels import LabelSet
 from korseq.model import SequenceModel
+from korseq.nn.embeddings import Embedding, EmbeddingStage
 from korseq.saving import Saved
 from korseq.text.vocabulary import Vocabulary
 
@@ -20,28 +22,36 @@ def warm_start(
 ) -> None:
     """Copy a trained pipeline's weights into a new model.
 
-    Embeddings go token by token, since the new vocabularies begin with the old ones; the encoder goes whole; of the head
-    go the rows of the labels, or of the tokens, that both know, if the head has the same settings, and nothing otherwise.
+    Embeddings go token by token, since the new vocabularies begin with the old ones; encoders go whole, and others may be stacked
+    on them; of the head go the rows of the labels, or of the tokens, that both know, if the head has the same settings and reads
+    the same states, and nothing otherwise.
 
     Raises:
-        ConfigError: If tokenizer, embedding, encoder or sequence differ: their weights would mean nothing here.
+        ConfigError: If tokenizer, embedding or encoder differ: their weights would mean nothing here.
     """
-    for part in ("tokenizer", "embedding", "encoder", "sequence"):
-        here, there = getattr(config, part), getattr(origin.config, part)
-        if here != there:
+    before = origin.config
+    same = {
+        "tokenizer": config.tokenizer == before.tokenizer,
+        "embedding": _untied(config) == _untied(before),
+        "encoder": config.encoders[: len(before.encoders)] == before.encoders,
+    }
+    for part, fits in same.items():
+        if not fits:
             raise ConfigError(
-                f"{part}: differs from the pipeline to start from, which has {there}; use the same, or train from nothing"
+                f"{part}: differs from the pipeline to start from, which has {getattr(before, part)}; use the same, or train "
+                "from nothing"
             )
+    same_head = config.head == before.head and config.encoders == before.encoders
     prefix = "head."
     fresh = model.state_dict()
     for name, old in origin.weights.items():
         if name.startswith(prefix):
-            if config.head != origin.config.head:
+            if not same_head:
                 continue
             rows = model.head.named_rows(name.removeprefix(prefix), labels)
-            before = model.head.named_rows(name.removeprefix(prefix), origin.labels)
-            if rows and before:
-                fresh[name] = _by_name(fresh[name], old, *rows, before[1])
+            old_rows = model.head.named_rows(name.removeprefix(prefix), origin.labels)
+            if rows and old_rows:
+                fresh[name] = _by_name(fresh[name], old, *rows, old_rows[1])
                 continue
         if fresh[name].shape == old.shape:
             fresh[name] = old
@@ -53,6 +63,11 @@ def warm_start(
                 "train from nothing, or use Embedding"
             )
     model.load_state_dict(fresh)
+
+
+def _untied(config: Config) -> list[EmbeddingStage]:
+    """The embedding stages; whether a decoder shares their table says nothing about what is in it."""
+    return [replace(stage, tie=False) if isinstance(stage, Embedding) else stage for stage in config.embeddings]
 
 
 def _by_name(

@@ -18,6 +18,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from browser import BROWSER, browse
 from conftest import EXAMPLES, small_pipeline
 
 import korseq.demo as korseq_demo
@@ -301,8 +302,23 @@ def test_inspect_shows_a_table_json_or_a_page(run: Path, tmp_path: Path) -> None
     assert found["meaning"] == "loss of the label 부정, given"
     korseq("inspect", run, "--out", tmp_path / "inside.html", "정말 재미있다")
     assert "재미있" in (tmp_path / "inside.html").read_text(encoding="utf-8")
+    if BROWSER is not None:
+        seen = browse(tmp_path / "inside.html", "--dump-dom")
+        assert "재미있" in seen.stdout
+        assert "CONSOLE" not in seen.stderr
     assert "ends in one of" in korseq("inspect", run, "--out", "inside.exe", "정말", code=1).stderr.decode()
     assert "unknown label" in korseq("inspect", run, "--label", "중립", "정말", code=1).stderr.decode().lower()
+
+
+def test_a_language_models_encoder_gets_another_head(tmp_path: Path) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("".join(f"{text}\n" for text, _ in EXAMPLES), encoding="utf-8")
+    lm, mine = tmp_path / "lm", tmp_path / "mine"
+    small = ["--set", "embedding.size=8", "--set", "encoder.hidden_size=8", "--set", "embedding.min_count=1", *TINY]
+    korseq("train", "pipelines/language-model.toml", "--set", f"data.train={texts}", *small, "--out", lm)
+    head = 'head={type="Classifier"}'
+    korseq("train", "--from", lm, "--set", head, "--set", f"data.train={examples_file(tmp_path)}", *TINY, "--out", mine)
+    assert set(json.loads(korseq("predict", mine, "정말 재미있다").stdout)["scores"]) == {"긍정", "부정"}
 
 
 @pytest.mark.slow

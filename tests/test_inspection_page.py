@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import BROWSER, browse
 
 from korseq.heads import Classification
 from korseq.inspection import Inspection
 from korseq.labels import LabelSet
 from korseq.text.alignment import Token
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed: apt install chromium")
 
 TOKENS = (
@@ -170,27 +168,6 @@ def test_a_text_of_nothing_has_a_page() -> None:
 
 
 # In a browser -------------------------------------------------------------------------------------------------------
-
-
-def browse(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    assert BROWSER is not None
-    return subprocess.run(
-        [
-            BROWSER,
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            "--enable-logging=stderr",
-            f"--user-data-dir={page.parent / 'profile'}",
-            *options,
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
 
 
 @needs_browser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from korseq import Pipeline, Training
 from korseq.cli import app
 from korseq.data import DataSettings, SequenceOptions
 from korseq.errors import ConfigError, DataError
-from korseq.heads import Classifier, LanguageModel
+from korseq.heads import Classifier, LanguageModel, Regressor, Seq2Seq, Tagger
 from korseq.labelled import read_rows
 from korseq.nn import GRU, LSTM, RNN, Dense, Embedding, NGramEmbedding, TagEmbedding, Transformer
+from korseq.nn.decoders import LSTMDecoder
 from korseq.nn.search import Beam, Sampling
-from korseq.text import KiwiTokenizer, Subwords, SyllableTokenizer, WhitespaceTokenizer
+from korseq.text import CharacterTokenizer, KiwiTokenizer, Subwords, SyllableTokenizer, WhitespaceTokenizer
 from korseq.training.checkpoint import write_checkpoint
 from korseq.training.loop import TrainingState
 
@@ -63,6 +64,11 @@ KINDS: dict[str, Any] = {
         embedding=Embedding(32, feature="form", min_count=1, std=1.0),
         head=LanguageModel(feature="form", softmax="sampled", samples=8),
     ),
+    "characters": lambda: pipeline(
+        tokenizer=CharacterTokenizer(),
+        embedding=Embedding(32, feature="form", min_count=1, std=1.0),
+        head=LanguageModel(feature="form"),
+    ),
 }
 
 
@@ -86,7 +92,13 @@ def test_it_learns_texts_by_heart_and_goes_on_with_them(trained: Pipeline) -> No
 def test_scores_are_per_token_and_name_the_unit(trained: Pipeline) -> None:
     scores = trained.evaluate(TEXTS)
     answers = trained(TEXTS)
-    units = {KiwiTokenizer: "morpheme", Subwords: "piece", WhitespaceTokenizer: "eojeol"}
+    units = {
+        KiwiTokenizer: "morpheme",
+        Subwords: "piece",
+        WhitespaceTokenizer: "eojeol",
+        CharacterTokenizer: "character",
+    }
+    assert answers[0].as_dict()["unit"] == scores["unit"]
     assert scores["unit"] == answers[0].unit == units[type(trained.config.tokenizer)]
     assert scores["tokens"] == sum(len(analysis) + 1 for analysis in trained.config.tokenizer(TEXTS))
     assert scores["perplexity"] == pytest.approx(math.exp(scores["loss"]))
@@ -189,6 +201,45 @@ def test_a_classifier_begins_with_its_encoder() -> None:
     classifier.fit(rows, rows, start=model, training=Training(epochs=1, learning_rate=1e-9), progress=False)
     mine, theirs = classifier.model.encoder.state_dict(), model.model.encoder.state_dict()
     assert all((mine[name] - theirs[name]).abs().max() < 1e-6 for name in theirs)
+
+
+def test_every_other_head_begins_with_its_encoder() -> None:
+    model = pipeline()
+    model.fit(TEXTS, TEXTS, training=QUICK, progress=False)
+    theirs = model.model.state_dict()
+    stages, encoder = model.config.embedding, model.config.encoder
+    spans = [(text, [(0, 2, "가" if i % 2 else "나")]) for i, text in enumerate(TEXTS)]
+    beginnings: list[tuple[dict[str, Any], Sequence[Any]]] = [
+        ({"head": Classifier()}, [(text, "가" if i % 2 else "나") for i, text in enumerate(TEXTS)]),
+        ({"head": Regressor()}, [(text, float(i)) for i, text in enumerate(TEXTS)]),
+        ({"head": Tagger()}, spans),
+        (
+            {"head": Seq2Seq(decoder=LSTMDecoder()), "target_tokenizer": Subwords(340)},
+            [(text, text[::-1]) for text in TEXTS] * 3,
+        ),
+        (
+            {"head": Classifier(), "encoder": [*model.config.encoders, GRU(8)]},
+            [(t, "가" if i % 2 else "나") for i, t in enumerate(TEXTS)],
+        ),
+    ]
+    for parts, rows in beginnings:
+        other = Pipeline(
+            **({"tokenizer": KiwiTokenizer(), "embedding": stages, "encoder": encoder} | parts), device="cpu"
+        )
+        other.fit(rows, rows, start=model, training=Training(epochs=1, learning_rate=1e-9), progress=False)
+        mine = other.model.state_dict()
+        begun = [name for name in theirs if name.startswith(("embeddings.", "encoder."))]
+        assert len(begun) > 2
+        for name in begun:
+            assert (mine[name][: len(theirs[name])] - theirs[name]).abs().max() < 1e-6
+
+
+def test_another_encoder_below_is_refused() -> None:
+    model = pipeline()
+    model.fit(TEXTS, TEXTS, training=Training(epochs=1), progress=False)
+    other = pipeline(encoder=[GRU(8), *model.config.encoders], head=Classifier(), sequence=SequenceOptions())
+    with pytest.raises(ConfigError, match="encoder: differs from the pipeline to start from"):
+        other.fit([("가", "나"), ("다", "라")], start=model, progress=False)
 
 
 def killed_at(step: int) -> Callable[[Path, TrainingState, str], None]:

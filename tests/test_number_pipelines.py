@@ -256,6 +256,15 @@ def test_no_numbers_become_infinite(rows: list[list[float]]) -> None:
         assert stage(values.unsqueeze(0), None, torch.ones(1, len(rows), dtype=torch.bool)).isfinite().all()
 
 
+@pytest.mark.parametrize("scale", ["standard", "log", "none"])
+def test_numbers_far_beyond_those_of_training_stay_finite(scale: Any) -> None:
+    stage = FeatureSequence(scale=scale, deltas=True).build(4 + 1)
+    stage.prepare(torch.tensor([[0.0], [0.001], [0.0005]]), torch.tensor([0, 3]))
+    extremes = torch.tensor([[[3e38], [-3e38], [3e38]]])
+    read = stage(extremes, None, torch.ones(1, 3, dtype=torch.bool))
+    assert Dense(8).build(3)(read, torch.ones(1, 3, dtype=torch.bool)).states.isfinite().all()
+
+
 def test_deltas_are_changes_since_the_step_before() -> None:
     stage = FeatureSequence(scale="none", deltas=True).build(4 + 2)
     sequences = [

@@ -84,7 +84,7 @@ def read_numbers(
     if not any(row.cells for row in rows):
         raise DataError(describe(rows) if rows and rows[0].problem else "there are no rows", name)
     label = find_column(name, columns, options.label, labels, "label")
-    whole = _column_of_lists(rows, columns, label, options.features)
+    whole = _column_of_lists(name, rows, columns, label, options.features)
     wanted = known if whole in (options.features or ()) else options.features or known
     if known is not None and wanted is not None and len(wanted) != len(known):
         raise DataError(f"data.features names {len(wanted)} figures instead of {len(known)}: {', '.join(known)}", name)
@@ -220,7 +220,7 @@ def _number(value: Any, figure: str) -> float:
 
 
 def _column_of_lists(
-    rows: Sequence[Row], columns: Sequence[str], label: str, wanted: Sequence[str] | None
+    name: str, rows: Sequence[Row], columns: Sequence[str], label: str, wanted: Sequence[str] | None
 ) -> str | None:
     """The column that holds all numbers of a step or of a sequence; None if each figure has a column.
 
@@ -228,11 +228,18 @@ def _column_of_lists(
         wanted: The names of such columns, of that one, or of figures inside it; None to look for it.
     """
     named = [column for column in wanted or () if column in columns]
+    found = []
     for column in named or columns:
         value = next((r.cells[column] for r in rows if r.cells.get(column) is not None), None)
         if column != label and isinstance(_plain(value), list | Mapping):
-            return column
-    return None
+            found.append(column)
+    if len(found) > 1:
+        raise DataError(
+            f"the columns {', '.join(found)} all hold lists; put the numbers of a step together, [[step 1], [step 2], …], in one "
+            "of them and name it with data.features",
+            name,
+        )
+    return found[0] if found else None
 
 
 def _figures(

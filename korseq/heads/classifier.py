@@ -202,7 +202,8 @@ class ClassifierModule(LogitsHead):
         """Cross-entropy. logits (B, K); targets (B,) indices, or (B, K) zeros and ones with `multi_label`."""
         if self.multi_label:
             return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1).sum(), len(targets)
-        return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum"), len(targets)
+        smoothing = self.label_smoothing if self.training else 0.0
+        return F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum"), len(targets)
 
     def predictions(
         self, logits: Tensor, batch: Batch

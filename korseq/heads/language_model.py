@@ -57,6 +57,7 @@ class Likelihood:
             "tokens": self.tokens,
             "unknown": self.unknown,
             "perplexity": self.perplexity,
+            "unit": self.unit,
         }
 
 
@@ -107,7 +108,7 @@ class LanguageModel(Head):
         return LanguageModelModule(self, input_size, embedding)
 
     def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
-        return {"log_prob": float, "tokens": int, "unknown": int, "perplexity": float}
+        return {"log_prob": float, "tokens": int, "unknown": int, "perplexity": float, "unit": str}
 
 
 class LanguageModelModule(SymbolHead):

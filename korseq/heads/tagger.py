@@ -234,6 +234,12 @@ class TaggerModule(LogitsHead):
             return logits.argmax(dim=2)
         return torch.cat([self.crf.decode(*part) for part in _parts_of(logits, mask)]).clamp(min=0)
 
+    def told_loss(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """The negative log-likelihood of what is told of the units, summed."""
+        if self.crf is None:
+            return -self._told(logits, mask)[1][mask].log().sum()
+        return -self.crf.log_likelihood(logits, self.best(logits.detach(), mask), mask).sum()
+
     def _told(self, logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """What is told of the units and its probability, (B, U) each."""
         if self.crf is None:

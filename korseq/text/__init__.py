@@ -6,6 +6,7 @@ from korseq.text.alignment import Alignment, Analysis, Span, Token
 from korseq.text.clean import CleanText, clean
 from korseq.text.subwords import MorphemeSubwords, Subwords
 from korseq.text.tokenizers import (
+    CharacterTokenizer,
     GivenTokens,
     KiwiTokenizer,
     SyllableTokenizer,
@@ -15,11 +16,20 @@ from korseq.text.tokenizers import (
 )
 from korseq.text.vocabulary import Vocabulary
 
-COMPONENTS = (KiwiTokenizer, WhitespaceTokenizer, SyllableTokenizer, GivenTokens, Subwords, MorphemeSubwords)
+COMPONENTS = (
+    KiwiTokenizer,
+    WhitespaceTokenizer,
+    SyllableTokenizer,
+    CharacterTokenizer,
+    GivenTokens,
+    Subwords,
+    MorphemeSubwords,
+)
 
 __all__ = [
     "Alignment",
     "Analysis",
+    "CharacterTokenizer",
     "CleanText",
     "GivenTokens",
     "KiwiTokenizer",

@@ -307,6 +307,20 @@ class SyllableTokenizer(_PatternTokenizer):
 
 
 @component
+class CharacterTokenizer(_PatternTokenizer):
+    """Single characters, white space among them: nothing is lost, and a text can be put together again."""
+
+    token_name: ClassVar[str] = "character"
+    text_feature: ClassVar[str | None] = "form"
+
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(r".", re.DOTALL)
+
+    def decode(self, tokens: Sequence[str]) -> str:
+        return "".join(tokens)
+
+
+@component
 class GivenTokens(_PatternTokenizer):
     """Text that is already tokenized: tokens stand between separators, which themselves are never part of one.
 

@@ -22,11 +22,13 @@ up to it, or up to the next longer one there is.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from itertools import cycle, islice
+from pathlib import Path
 
 from record import row
 
@@ -123,7 +125,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--plot", metavar="FILE", help="draw accuracy by distance (needs matplotlib)")
+    parser.add_argument(
+        "--results", nargs="+", metavar="FILE", help="with --plot: rows that were printed before; nothing is trained"
+    )
     arguments = parser.parse_args()
+    if arguments.results:
+        draw(curves_of(arguments.results), arguments.plot)
+        return
     distances = sorted(arguments.distances)
     chance = random.Random(arguments.seed + 1)
     test = {distance: sequences([distance] * 500, arguments.items, chance) for distance in distances}
@@ -140,6 +148,16 @@ def main() -> None:
         print(f"{name}: longest distance solved {distances[count - 1] if count else 'none'}", flush=True)
     if arguments.plot:
         draw(curves, arguments.plot)
+
+
+def curves_of(files: Iterable[str]) -> dict[str, dict[int, float]]:
+    """Of each encoder its accuracy by distance, each from the training up to the shortest that reaches it."""
+    lines = [line for file in files for line in Path(file).read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in lines if line.startswith("{")]
+    curves: dict[str, dict[int, float]] = {}
+    for found in sorted((r for r in rows if r["what"] == "copy task"), key=lambda r: -r["trained_up_to"]):
+        curves.setdefault(found["encoder"], {}).update({int(d): value for d, value in found["accuracy"].items()})
+    return {name: curves[name] for name in ENCODERS if name in curves}
 
 
 def draw(curves: Mapping[str, Mapping[int, float]], file: str) -> None:

@@ -3,8 +3,10 @@
     pip install gensim    (for word2vec)
     python tests/benchmarks/embeddings_compared.py train.tsv test.tsv corpora/word-order.tsv
 
-Every kind is read by the same BiLSTM, with attention over its states; the bag of words by nothing that knows order. Vocabulary,
-epochs and seed are the same. word2vec and the language model learn from the texts of the same training rows. Two scores each:
+Every kind is read by the same BiLSTM, with attention over its states; the bag of words by nothing that knows order. Epochs and seed
+are the same. word2vec and the language model learn from the texts of the same training rows; the states of the language model,
+which are what the reader is given, learn on with it. Words that a training has not seen are unknown to all but those vectors that
+are learnt elsewhere. Two scores each:
 
 - reviews: trained on a sample of the first file, scored on the second;
 - word order: pairs of sentences of the same morphemes with different labels. Trained on four fifths of the pairs of the third
@@ -59,7 +61,7 @@ class Kind:
     """What a pipeline begins with, and what reads it."""
 
     embedding: EmbeddingStage
-    encoder: Encoder = READER
+    encoder: Encoder | tuple[Encoder, ...] = READER
     pooling: Pooling = POOLING
     start: Pipeline | None = None
 
@@ -80,7 +82,7 @@ def kinds(texts: list[str], folder: Path, seed: int) -> dict[str, Callable[[], K
         ),
         "Kiwi's vectors": lambda: Kind(KiwiVectors(WIDTH)),
         "learned": lambda: Kind(LEARNED),
-        "contextual": lambda: Kind(LEARNED, start=language_model(texts, seed)),
+        "contextual": lambda: Kind(LEARNED, (READER, READER), start=language_model(texts, seed)),
     }
 
 
@@ -98,7 +100,7 @@ def word2vec(texts: list[str], folder: Path, seed: int) -> str:
 
 
 def language_model(texts: list[str], seed: int) -> Pipeline:
-    """The reader, which has learnt to tell the morphemes of the texts in both directions."""
+    """A BiLSTM like the reader, which has learnt to tell the morphemes of the texts in both directions."""
     head = LanguageModel(direction="both")
     pipeline = Pipeline(embedding=LEARNED, encoder=READER, head=head, sequence=SEQUENCE)
     pipeline.fit(texts, training=Training(epochs=5, batch_size=64, seed=seed), data=DataSettings(dev_fraction=0.02))

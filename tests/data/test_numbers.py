@@ -57,6 +57,16 @@ def test_without_a_column_for_it_each_row_is_a_sequence_of_one_step(tmp_path: Pa
     assert rows["label"] == ["성장", "정체", "위기"]
 
 
+def test_lists_in_several_columns_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "회사.jsonl"
+    path.write_text('{"매출액": [120, 90], "부채비율": [80, 70], "결과": "부도"}\n' * 3, encoding="utf-8")
+    for features in (FIGURES, None):
+        with pytest.raises(
+            DataError, match="the columns 매출액, 부채비율 all hold lists; put the numbers of a step together"
+        ):
+            read(str(path), DataSettings(features=features, label="결과"))
+
+
 def test_columns_of_numbers_are_found(tmp_path: Path) -> None:
     rows = read(table(tmp_path), DataSettings(sequence="회사", label="결과"))
     assert figures_in(rows) == ("연도", "매출액", "부채비율")

@@ -178,8 +178,10 @@ def test_loss_is_the_sum_of_cross_entropies_with_its_count(smoothing: float) -> 
     logits, targets = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 1])
     wanted = (1 - smoothing) * F.one_hot(targets, 3) + smoothing / 3
     expected = -(wanted * torch.log_softmax(logits, dim=1)).sum()
-    total, count = build(label_smoothing=smoothing).loss(logits, targets)
+    head = build(label_smoothing=smoothing)
+    total, count = head.train().loss(logits, targets)
     torch.testing.assert_close(total, expected)
+    torch.testing.assert_close(head.eval().loss(logits, targets)[0], F.cross_entropy(logits, targets, reduction="sum"))
     assert count == 5
 
 

@@ -168,6 +168,18 @@ def test_auxiliary_tags_are_learnt_and_never_told(decoder: str) -> None:
         assert tags.scores == pytest.approx([chance] * len(tags.scores), abs=1e-4)
 
 
+def test_the_loss_of_what_is_told_is_that_of_all_that_may_stand_behind_it() -> None:
+    labels = LabelSet(["ADV\tMAG", "ADV\tNNG+JKB", "NOUN\tNNG"])
+    head = Tagger(unit="word", scheme="each", decoder="softmax").build(5, labels).eval()
+    logits = torch.tensor([0.3, 0.3, 0.4]).log().expand(2, 4, 3).clone().requires_grad_()
+    mask = torch.tensor([[True, True, False, False], [True, False, False, False]])
+    loss = head.told_loss(logits, mask)
+    torch.testing.assert_close(loss, -3 * torch.tensor(0.6).log())
+    (gradient,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(gradient[0, 0], torch.tensor([-0.2, -0.2, 0.4]))
+    assert not gradient[~mask].any()
+
+
 def test_spans_are_spelt_and_read_back() -> None:
     head, spans = Tagger(), [LabeledSpan(0, 2, "PER"), LabeledSpan(3, 4, "LOC")]
     indices = head.spell(spans, 5, LABELS)

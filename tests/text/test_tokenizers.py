@@ -17,6 +17,7 @@ from korseq.errors import DataError
 from korseq.registry import components, create
 from korseq.text import (
     Analysis,
+    CharacterTokenizer,
     GivenTokens,
     KiwiTokenizer,
     SyllableTokenizer,
@@ -319,6 +320,7 @@ def test_every_tokenizer_keeps_its_contract(kind: type[Tokenizer]) -> None:
         (WhitespaceTokenizer(), " 영화가\t좋다\n참\u3000좋다 ", ["영화가", "좋다", "참", "좋다"]),
         (WhitespaceTokenizer(), "앞쪽\f뒤쪽", ["앞쪽", "뒤쪽"]),
         (SyllableTokenizer(), "좋 다!", ["좋", "다", "!"]),
+        (CharacterTokenizer(), "좋 다!\n ok", ["좋", " ", "다", "!", "\n", " ", "o", "k"]),
         (GivenTokens(), "좋 다  요", ["좋", "다", "요"]),
         (GivenTokens("+"), "좋+다 요++죠+", ["좋", "다 요", "죠"]),
         (GivenTokens("|"), "a|b.c", ["a", "b.c"]),

@@ -86,11 +86,16 @@ class ScaledNumbers(EmbeddingModule):
             read.append(torch.where(changes.isnan(), 0.0, changes))
         if self.indicators:
             read.append(missing.float())
-        output: Tensor = self.dropout(torch.cat(read, dim=2) * mask.unsqueeze(2))
+        # A number far beyond those of training must not make the answer infinite.
+        bounded = torch.cat(read, dim=2).clamp(-_FARTHEST, _FARTHEST)
+        output: Tensor = self.dropout(bounded * mask.unsqueeze(2))
         return output
 
     def _compressed(self, values: Tensor) -> Tensor:
         return values.sign() * values.abs().log1p() if self.scale == "log" else values
+
+
+_FARTHEST = 1e9
 
 
 def _deviation(differences: Tensor, mean: Tensor) -> Tensor:
