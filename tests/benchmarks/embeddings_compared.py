@@ -3,10 +3,10 @@
     pip install gensim    (for word2vec)
     python tests/benchmarks/embeddings_compared.py train.tsv test.tsv corpora/word-order.tsv
 
-Every kind is read by the same BiLSTM, with attention over its states; the bag of words by nothing that knows order. Epochs and seed
-are the same. word2vec and the language model learn from the texts of the same training rows; the states of the language model,
-which are what the reader is given, learn on with it. Words that a training has not seen are unknown to all but those vectors that
-are learnt elsewhere. Two scores each:
+Every kind is read by the same BiLSTM, with attention over its states; the bag of words by nothing that knows order. Epochs and
+seed are the same. word2vec and the language model learn from the texts of the same training rows; the states of the language
+model, which are what the reader is given, learn on with it. Words that a training has not seen are unknown to all but those
+vectors that are learnt elsewhere. Two scores each:
 
 - reviews: trained on a sample of the first file, scored on the second;
 - word order: pairs of sentences of the same morphemes with different labels. Trained on four fifths of the pairs of the third
