@@ -1,4 +1,4 @@
-"""The shapes of sequence models: every example can be trained as it stands."""
+"""The shapes of sequence models: every pipeline reads its corpus, and those of numbers learn from theirs."""
 
 from __future__ import annotations
 
