@@ -41,9 +41,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory):
-    """A cache of analyses that belongs to this test session."""
+    """A cache of analyses and vectors that belongs to this test session, whose processes share it."""
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
+        shared = "PYTEST_XDIST_WORKER" in os.environ
+        folder = tmp_path_factory.getbasetemp().parent / "cache" if shared else tmp_path_factory.mktemp("cache")
         patch.setenv("KORSEQ_CACHE", str(folder))
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield folder
