@@ -33,7 +33,8 @@ class Tags:
 
     Attributes:
         indices: (U,) of the tags in the label set.
-        scores: (U,) the probability of each, given the whole sequence.
+        scores: (U,) the probability of each, given the whole sequence; with a CRF, at the end of a span, no more than the
+            probability that the span does not go on.
     """
 
     indices: NDArray[np.int64]
@@ -169,6 +170,7 @@ class TaggerModule(LogitsHead):
     """
 
     answer_of: Tensor | None
+    onward: Tensor
 
     def __init__(self, settings: Tagger, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule]) -> None:
         super().__init__()
@@ -177,6 +179,7 @@ class TaggerModule(LogitsHead):
         joint = len(answers) < len(labels)
         places = torch.tensor([self.answer_set.index(told(label)) for label in labels.labels]) if joint else None
         self.register_buffer("answer_of", places, persistent=False)  # (K,) of each tag, what is told of it
+        self.register_buffer("onward", _onward(answers, settings.scheme), persistent=False)  # (K,)
         self.ranges = settings.unit == "word"
         self.embeddings = Embeddings(stages, [stage.feature for stage in settings.stages])
         size = input_size * (2 if self.ranges else 1) + self.embeddings.output_size
@@ -254,7 +257,12 @@ class TaggerModule(LogitsHead):
             return best, scores
         best = self.best(logits, mask)
         best = best if self.answer_of is None else self.answer_of[best]
-        return best, probabilities.gather(2, best.unsqueeze(2)).squeeze(2)
+        scores = probabilities.gather(2, best.unsqueeze(2)).squeeze(2)
+        onward = self.onward[best[:, :-1]]  # (B, U - 1)
+        goes_on = probabilities[:, 1:].gather(2, onward.clamp(min=0).unsqueeze(2)).squeeze(2)
+        ends = (onward >= 0) & (best[:, 1:] != onward)
+        scores[:, :-1] = torch.where(ends, torch.minimum(scores[:, :-1], 1 - goes_on), scores[:, :-1])
+        return best, scores
 
 
 def _parts_of(logits: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -306,6 +314,13 @@ def _parts(label: str) -> list[str]:
 def _parts_of_tag(tag: str) -> list[str]:
     tags = tag.split("+")
     return [*tags, *map("".join, zip(["^", *tags], [*tags, "$"], strict=True)), str(len(tags))]
+
+
+def _onward(tags: Sequence[str], scheme: TagScheme) -> Tensor:
+    """(K,) of each tag the one that goes on with its span; -1 where there is none. (In BIOES the end of a span has a tag of its
+    own.)"""
+    places = {tag: i for i, tag in enumerate(tags)}
+    return torch.tensor([places.get(f"I-{tag[2:]}", -1) if scheme == "BIO" and tag[1:2] == "-" else -1 for tag in tags])
 
 
 def _legal(tags: Sequence[str], scheme: TagScheme) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from helpers import batch_of
@@ -130,6 +133,27 @@ def test_scores_are_probabilities_of_the_tags() -> None:
         head = module(decoder)
         for tags in head.predictions(head(encoded(), BATCH), BATCH):
             assert ((tags.scores > 0) & (tags.scores <= 1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("scheme", ["BIO", "BIOES"])
+def test_the_last_tag_of_a_span_is_no_more_certain_than_its_end(scheme: str) -> None:
+    labels = Tagger(scheme=scheme).learn_labels(SPANS[:1])  # type: ignore[arg-type]
+    head = Tagger(scheme=scheme).build(5, labels).eval()  # type: ignore[arg-type]
+    first, last = ("B-PER", "I-PER") if scheme == "BIO" else ("B-PER", "E-PER")
+    logits = torch.full((1, 4, len(labels)), -30.0)
+    for unit, tag in enumerate((first, last, "O", "O")):
+        logits[0, unit, labels.index(tag)] = 0
+    onward = "I-PER" if scheme == "BIO" else "E-PER"
+    logits[0, 2, labels.index(onward)] = -0.2  # the name may as well have three units
+    if scheme == "BIOES":
+        logits[0, 1, labels.index("I-PER")] = 0
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    units = UnitBatch({}, {}, mask, torch.zeros(1, 4).long(), torch.zeros(1, 4).long())
+    (tags,) = head.predictions(logits, replace(BATCH, units=units))
+    assert tags.tags == [first, last, "O", "O"]
+    ends = 1 / (1 + math.exp(-0.2))
+    assert tags.scores[1] == pytest.approx(ends, abs=1e-4)
+    assert tags.scores[0] == pytest.approx(1, abs=1e-4)
 
 
 def test_words_read_their_first_and_last_token() -> None:
