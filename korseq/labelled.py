@@ -17,13 +17,12 @@ import numpy as np
 from korseq.config import Config
 from korseq.data.columns import LABEL_NAMES
 from korseq.data.encoded import StoredAnalyses, analyze
-from korseq.data.noisy import with_noise
 from korseq.data.numbers import encode_numbers, numbers_in, read_numbers
 from korseq.data.pairs import TARGET_NAMES, kept_pairs
 from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
 from korseq.data.splits import stratified_split
 from korseq.data.tagged import in_units
-from korseq.errors import ConfigError, DataError
+from korseq.errors import ConfigError, DataError, did_you_mean
 from korseq.heads.base import Prediction
 from korseq.heads.language_model import LanguageModel
 from korseq.heads.seq2seq import Seq2Seq
@@ -33,7 +32,7 @@ from korseq.prepare import TARGET, Encoded, encode_targets, encode_texts, max_ch
 from korseq.registry import settings_of
 from korseq.spans import LabeledSpan, told
 from korseq.text.alignment import Analysis
-from korseq.text.noise import NoiseKind
+from korseq.text.noise import NOISES
 from korseq.text.tokenizers import Tokenizer
 from korseq.text.units import Units
 from korseq.text.vocabulary import Vocabulary
@@ -63,7 +62,7 @@ def read_rows(source: Source, config: Config, split: str, figures: Sequence[str]
     skipped = skipped_rows(rows)
     if skipped:
         were = "row was" if skipped == 1 else "rows were"
-        warnings.warn(f"{name_of(rows)}: {skipped:,} {were} left out (data.on_error = skip)", stacklevel=3)
+        warnings.warn(f"{name_of(rows)}: {skipped:,} {were} left out (data.on_error = skip)", stacklevel=4)
     if kind != "pairs":
         return rows
     _of_each(rows, config.head.canonical)
@@ -82,15 +81,14 @@ def _worth_learning(rows: Dataset, options: DataSettings) -> Dataset:
     return rows.select(kept) if len(kept) < len(rows) else rows
 
 
-def noisy_rows(rows: Dataset, config: Config, kind: NoiseKind) -> Dataset:
-    """The rows as careless people would have written them.
-
-    Raises:
-        ConfigError: If they have no texts.
+def require_noise(config: Config, kind: str) -> None:
+    """Raises:
+    ConfigError: If a pipeline's data has no texts to write carelessly, or there is no such noise.
     """
     if config.reads_numbers:
         raise ConfigError("the pipeline reads numbers, and noise is about texts; score it without")
-    return with_noise(rows, kind, config.head.reads == "spans", True)
+    if kind not in NOISES:
+        raise ConfigError(f"noise: '{kind}'{did_you_mean(kind, NOISES)}")
 
 
 def split_rows(config: Config, rows: Dataset) -> tuple[Dataset, Dataset]:

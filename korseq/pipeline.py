@@ -15,6 +15,7 @@ from korseq.building import build_model, restore_vectors
 from korseq.config import Config, build_config, read_config
 from korseq.continuation import continued
 from korseq.data.encoded import EncodedData, SequenceOptions
+from korseq.data.noisy import with_noise
 from korseq.data.readers import DataSettings, Source
 from korseq.errors import CheckpointError, ConfigError, KorseqError
 from korseq.export import CTranslate2Runtime
@@ -25,8 +26,8 @@ from korseq.heads.seq2seq import Seq2Seq, Seq2SeqModule
 from korseq.labelled import (
     encode_rows,
     gold_of,
-    noisy_rows,
     read_rows,
+    require_noise,
     scores_of,
     with_names,
 )
@@ -49,12 +50,14 @@ from korseq.saving import Saved, engine_of, read_pipeline, write_pipeline
 from korseq.shapes import Shape
 from korseq.text.noise import NoiseKind
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
-from korseq.training.comparison import Comparison, compared
+from korseq.training.comparison import Comparison, compared, require_comparable
 from korseq.training.run import Outcome, is_main_process
 from korseq.training.scores import Scores
 from korseq.training.settings import Training
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from korseq.inspection import Inspection
 
 # Texts analysed and sorted by length at a time: enough for batches without padding, few enough to keep memory flat.
@@ -329,11 +332,16 @@ class Pipeline:
 
         Raises:
             DataError: If the data cannot be used, for example for a label that the pipeline does not know.
-            ConfigError: If the pipeline reads no texts, and noise is asked for.
+            ConfigError: If the pipeline reads no texts, or there is no such noise.
         """
         fitted = self._require_fitted()
-        gold, encoded, answers = self._answered(source, data, noise)
-        scores = scores_of(self.config, gold, answers, encoded)
+        if noise is not None:
+            require_noise(self.config, noise)
+        rows = self._rows(source, data)
+        if noise is not None:
+            rows = with_noise(rows, noise, self.config.head.reads == "spans", progress=True)
+        encoded, answers = self._answered(rows)
+        scores = scores_of(self.config, gold_of(self.config, rows), answers, encoded)
         if self.config.head.reports_loss and fitted.model is not None:
             loss = mean_loss(fitted.model, encoded.data, self.device, progress=True)
             scores = replace(scores, values=scores.values | {"loss": loss})
@@ -353,28 +361,31 @@ class Pipeline:
         """
         heads = self.config.head, other.config.head
         if len({(head.metric, head.each_step) for head in heads}) > 1:
-            names = " and ".join(type(head).__name__ for head in heads)
+            names = " and ".join(f"{type(head).__name__} ({head.metric})" for head in heads)
             raise ConfigError(f"{names} predict different things, which cannot be compared")
-        (gold, _, first), (same, _, second) = (pipeline._answered(source, data, None) for pipeline in (self, other))
-        if list(gold) != list(same):
+        require_comparable(self.config.head.metric)
+        source = list(source) if isinstance(source, Iterator) else source
+        ours, theirs = (pipeline._rows(source, data) for pipeline in (self, other))
+        gold = gold_of(self.config, ours)
+        if gold != gold_of(other.config, theirs):
             raise ConfigError(
-                "the two read different rows or labels of the data; say which with the same settings for both"
+                "the two read different rows or labels of the data; say how to read it, the same for both"
             )
-        return compared(self.config.head.metric, gold, first, second)
+        answers = self._answered(ours)[1], other._answered(theirs)[1]
+        return compared(self.config.head.metric, gold, *answers)
 
-    def _answered(
-        self, source: Source, data: DataSettings | None, noise: NoiseKind | None
-    ) -> tuple[Sequence[Any], Encoded, Sequence[Prediction]]:
-        """What is to be found in labelled rows, their ids, and what is found."""
-        fitted = self._require_fitted()
+    def _rows(self, source: Source, data: DataSettings | None) -> Dataset:
+        """Labelled rows to score the pipeline on."""
         config = replace(self.config, data=data or self.config.data)
-        rows = read_rows(source, config, "test", figures_of(fitted.vocabularies))
-        if noise is not None:
-            rows = noisy_rows(rows, config, noise)
-        encoded = encode_rows(config, fitted.vocabularies, fitted.labels, rows, True)
-        warn_truncated(config, encoded.data.truncated, len(rows), stacklevel=4)
+        return read_rows(source, config, "test", figures_of(self._require_fitted().vocabularies))
+
+    def _answered(self, rows: Dataset) -> tuple[Encoded, Sequence[Prediction]]:
+        """Labelled rows as ids, and the answers to them."""
+        fitted = self._require_fitted()
+        encoded = encode_rows(self.config, fitted.vocabularies, fitted.labels, rows, True)
+        warn_truncated(self.config, encoded.data.truncated, len(rows), stacklevel=4)
         answers = self._answers(encoded.data, "fp32", progress=True)
-        return gold_of(config, rows), encoded, finished(config, encoded, answers, fitted.vocabularies)
+        return encoded, finished(self.config, encoded, answers, fitted.vocabularies)
 
     # Keeping --------------------------------------------------------------------------------------------------------
 
@@ -448,7 +459,8 @@ class Pipeline:
 
     @property
     def labels(self) -> LabelSet:
-        """What the network predicts: labels, or the tags that spell them."""
+        """What the network predicts: labels, or the tags that spell them (of words with an auxiliary tag: the two, with a tab
+        between them, of which the first is told)."""
         return self._require_fitted().labels
 
     @property

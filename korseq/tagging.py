@@ -52,7 +52,7 @@ class Entity(_Record):
         text: As it stands in the given text.
         label: What it is.
         start, end: Characters of the given text, the end exclusive.
-        score: The probability of its least certain tag, given the text.
+        score: The probability of its least certain tag, or that it does not go on where that is lower, given the text.
         particle: The particles that follow it in the same word: 이 in 김태웅이, 에서는 in 서울에서는; empty if there are none.
     """
 

@@ -41,7 +41,8 @@ def warm_start(
                 f"{part}: differs from the pipeline to start from, which has {getattr(before, part)}; use the same, or train "
                 "from nothing"
             )
-    same_head = config.head == before.head and config.encoders == before.encoders
+    parts = ("head", "embedding", "encoder", "target_tokenizer")  # what the head is built from
+    same_head = all(getattr(config, part) == getattr(before, part) for part in parts)
     prefix = "head."
     fresh = model.state_dict()
     for name, old in origin.weights.items():

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,13 +211,19 @@ def test_several_seeds_are_trained_and_compared(
     for word in ("dev", "test: accuracy", "mean", "standard deviation"):
         assert word in text
     assert "seed-5: holds a trained pipeline already" in korseq(*command, "--seed", 5, code=1).stderr.decode()
-    (out / "seed-6" / "checkpoint.safetensors").unlink()
+    shutil.rmtree(out / "seed-6")
     assert korseq(*command, "--seed", 5, "--resume").stdout.decode() == text  # the second from its beginning
+    nothing = korseq(*command, "--seed", 8, "--resume", code=1).stderr.decode()
+    assert "there is no training to resume here" in nothing
     found = json.loads(korseq("compare", out / "seed-5", out / "seed-6", data, "--json").stdout)
     assert found["count"] == 8
     assert found["difference"] == found["second"] - found["first"]
     said = korseq("compare", out / "seed-5", out / "seed-5", data).stdout.decode()
     assert "difference: +0.0000, 95% interval +0.0000 to +0.0000, p = 1.000\nthis may be chance" in said
+    other = tmp_path / "other.csv"
+    other.write_text("본문칸,정답칸\n정말 재미있게 봤어요,긍정\n", encoding="utf-8")
+    columns = ["--text", "본문칸", "--label", "정답칸"]
+    assert json.loads(korseq("compare", out / "seed-5", out / "seed-6", other, "--json", *columns).stdout)["count"] == 1
 
 
 def test_evaluate_takes_other_column_names(run: Path, tmp_path: Path) -> None:

@@ -309,3 +309,25 @@ def test_a_saved_pipeline_tells_what_it_was_trained_on(tmp_path: Path) -> None:
     pipeline.fit(path, EXAMPLES, training=Training(epochs=1), progress=False)
     assert pipeline.config.data.train == str(path)
     assert pipeline.config.data.dev is None
+
+
+# Two of them -----------------------------------------------------------------------------------------------------------
+
+
+def test_two_pipelines_are_compared_on_the_same_rows(trained: Pipeline) -> None:
+    other = small_pipeline()
+    other.fit(EXAMPLES[:2] + EXAMPLES[4:6], EXAMPLES, training=QUICK, progress=False)
+    found = trained.compare(other, iter(EXAMPLES))  # what can be read only once
+    accuracies = trained.evaluate(EXAMPLES)["accuracy"], other.evaluate(EXAMPLES)["accuracy"]
+    assert (found.score, found.first, found.second) == ("accuracy", *accuracies)
+    assert found.count == len(EXAMPLES)
+    assert found.verdict == "chance"
+
+
+def test_what_predicts_something_else_is_not_compared(trained: Pipeline) -> None:
+    number = Pipeline(embedding=Embedding(8), encoder=GRU(8), head=Regressor(), device="cpu")
+    number.fit([(text, float(i)) for i, (text, _) in enumerate(EXAMPLES)], training=Training(epochs=1), progress=False)
+    with pytest.raises(
+        ConfigError, match=r"Classifier \(classification\) and Regressor \(regression\) predict different"
+    ):
+        trained.compare(number, "there-is-no-such-file.csv")

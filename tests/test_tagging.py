@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import equal_weights
 
-from korseq import CheckpointError, DataError, Pipeline, Training
+from korseq import CheckpointError, ConfigError, DataError, Pipeline, Training
 from korseq.data.encoded import SequenceOptions
 from korseq.data.readers import DataSettings
 from korseq.data.writers import write_annotated
@@ -18,6 +18,7 @@ from korseq.heads import Tagger
 from korseq.nn import GRU, Embedding, KiwiVectors, SyllableCNN, TagEmbedding
 from korseq.spans import LabeledSpan
 from korseq.tagging import Entities, Words
+from korseq.text.noise import NOISES, NoiseKind
 from korseq.training.reports import MetricsFile
 
 PEOPLE, PLACES = ("김태웅", "이서연", "박하늘", "최가람"), ("제주도", "서울", "부산", "한라산")
@@ -61,6 +62,11 @@ def test_entities_end_where_the_name_ends(tagger: Pipeline) -> None:
     assert found(answer) == [("김태웅", "PER"), ("제주도", "LOC")]
     assert [(e.start, e.end, e.particle) for e in answer] == [(0, 3, "이"), (5, 8, "에")]  # type: ignore[attr-defined]
     assert all(0.5 < e.score <= 1 for e in answer)  # type: ignore[attr-defined]
+
+
+def test_an_unknown_noise_is_refused(tagger: Pipeline) -> None:
+    with pytest.raises(ConfigError, match="noise: 'typo'; did you mean 'typos'"):
+        tagger.evaluate("there-is-no-such-file.jsonl", noise="typo")  # type: ignore[arg-type]
 
 
 def test_noise_moves_the_spans_with_their_characters(tagger: Pipeline) -> None:
@@ -378,6 +384,13 @@ def test_a_second_tag_is_learnt_and_never_told(tmp_path: Path) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace("NNG+JKB", "MAG").replace("PRON", "X"), encoding="utf-8")
     with pytest.warns(UserWarning, match="1 of 5 words have a tag that the training data does not have"):
         assert pipeline.evaluate(path)["accuracy"] == 0.8
+
+
+@pytest.mark.parametrize("kind", NOISES)
+def test_tagged_words_may_be_written_carelessly(words: Pipeline, kind: NoiseKind) -> None:
+    scores = words.evaluate(TAGGED, noise=kind)
+    assert scores["words"] == 12
+    assert (scores["accuracy"] == 1) >= (kind == "nfd")
 
 
 def test_texts_without_words_are_answered(words: Pipeline) -> None:

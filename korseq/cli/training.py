@@ -17,10 +17,15 @@ from korseq.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from korseq.config import Config
+    from korseq.data.readers import DataSettings
     from korseq.training import Scores
 
 commands = typer.Typer()
 
+DataChanges = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change how data is read, such as data.tag=xpos."),
+]
 LabelColumn = Annotated[str | None, typer.Option("--label", help="Column with the labels, if it has no usual name.")]
 
 
@@ -63,7 +68,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pipeline in OUT.")] = False,
     seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=N.", min=0)] = None,
     seeds: Annotated[
-        int, typer.Option(help="Train so many times, with this seed and the next ones, into OUT/seed-N.", min=1)
+        int, typer.Option(help="Train so many times, with training.seed and the next ones, into OUT/seed-N.", min=1)
     ] = 1,
 ) -> None:
     """Train a pipeline: on texts and labels, two texts and a label, or numbers and labels (CSV, TSV, JSON lines, Parquet), on
@@ -90,26 +95,34 @@ def train(
             raise CheckpointError(
                 f"{folder}: holds a trained pipeline already; give another --out, --overwrite it, or --resume its training"
             )
+    # Of several, the later ones may not have begun when they were broken off.
+    begun = [folder for folder in folders if any((folder / name).exists() for name in (PIPELINE_FILE, CHECKPOINT_FILE))]
+    if resume and not begun:
+        raise CheckpointError(f"{out}: there is no training to resume here; leave --resume out to begin one")
     found = []
     for number, folder in zip(several, folders, strict=True):
         seeded = replace(settings, training=replace(settings.training, seed=number))
-        begun = seeds == 1 or (folder / CHECKPOINT_FILE).exists()  # of several, the later ones may not have
-        found.append(_trained(seeded, start, folder, resume and begun))
-    if seeds > 1:
+        result = _trained(seeded, start, folder, resume and folder in begun)
+        if result is None:
+            break
+        found.append(result)
+    if seeds > 1 and found:
         _print_seeds(several, found)
-    elif found[0].test is not None:
+    elif found and found[0].test is not None:
         _print_scores(found[0].test, False)
+    if len(found) < seeds:
+        sys.exit(130)
 
 
 class _Found(NamedTuple):
     """Of one training, the main score on dev, and all on the test set, if there is one."""
 
-    dev: float | None
+    dev: float
     test: Scores | None
 
 
-def _trained(settings: Config, start: Path | None, out: Path, resume: bool) -> _Found:
-    """Train and save a pipeline."""
+def _trained(settings: Config, start: Path | None, out: Path, resume: bool) -> _Found | None:
+    """Train and save a pipeline; None if Ctrl-C came between."""
     from korseq import Pipeline
 
     pipeline = Pipeline.from_config(settings)
@@ -120,9 +133,10 @@ def _trained(settings: Config, start: Path | None, out: Path, resume: bool) -> _
             f"korseq: interrupted after step {outcome.steps:,}; go on with the same command and --resume",
             file=sys.stderr,
         )
-        sys.exit(130)
+        return None
     print(f"korseq: saved {out} (step {outcome.best_step:,} of {outcome.steps:,} was the best)", file=sys.stderr)
-    return _Found(outcome.best_score, None if data.test is None else pipeline.evaluate(_corpus(data.test)))
+    dev = float("nan") if outcome.best_score is None else outcome.best_score
+    return _Found(dev, None if data.test is None else pipeline.evaluate(_corpus(data.test)))
 
 
 def _print_seeds(seeds: Sequence[int], found: Sequence[_Found]) -> None:
@@ -132,15 +146,16 @@ def _print_seeds(seeds: Sequence[int], found: Sequence[_Found]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    columns = {"dev": [one.dev for one in found if one.dev is not None]}
+    columns = {"dev": [one.dev for one in found]}
     tests = [one.test for one in found if one.test is not None]
     columns |= {f"test: {tests[0].main}": [scores[scores.main] for scores in tests]} if tests else {}
     table = Table("seed", *columns)
-    for seed, *values in zip(seeds, *columns.values(), strict=True):
+    for seed, *values in zip(seeds, *columns.values(), strict=False):  # those that Ctrl-C has left
         table.add_row(str(seed), *map(_shown, values))
     table.add_section()
     table.add_row("mean", *(_shown(statistics.mean(values)) for values in columns.values()))
-    table.add_row("standard deviation", *(_shown(statistics.stdev(values)) for values in columns.values()))
+    if len(found) > 1:
+        table.add_row("standard deviation", *(_shown(statistics.stdev(values)) for values in columns.values()))
     Console().print(table)
 
 
@@ -158,29 +173,27 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     text: TextColumn = None,
     label: LabelColumn = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Change how data is read, such as data.tag=xpos."),
-    ] = None,
+    set_: DataChanges = None,
     beam: Beam = None,
     noise: Annotated[
         bool,
-        typer.Option("--noise", help="Score again without spaces, with typos, decomposed Hangul (NFD), ㅋㅋ, …"),
+        typer.Option(
+            "--noise",
+            help="Score again without spaces, with typos, decomposed Hangul (NFD), ㅋㅋ, drawn-out vowels and wrong particles.",
+        ),
     ] = False,
 ) -> None:
     """Score a trained pipeline on data that has the answers; a language model on texts."""
     from korseq import Pipeline
-    from korseq.config import changed
+    from korseq.labelled import require_noise
     from korseq.text.noise import NOISES
 
-    foreign = [change for change in set_ or [] if not change.startswith("data.")]
-    if foreign:
-        raise ConfigError(f"--set {foreign[0]}: a trained pipeline is scored as it is; only data.… can be set")
     pipeline = Pipeline.load(run)
     search = search_of(pipeline, beam, None, {})
     pipeline = pipeline if search is None else pipeline.with_search(search)
-    data = changed(pipeline.config, set_ or []).data
-    data = replace(data, text=text or data.text, label=label or data.label)
+    data = _reading(pipeline.config, text, label, set_)
+    for kind in NOISES if noise else ():
+        require_noise(pipeline.config, kind)
     scores = pipeline.evaluate(file, data)
     if noise:
         main = scores.main
@@ -196,18 +209,35 @@ def compare(
     second: Annotated[Path, typer.Argument(help="Folder of another.", show_default=False)],
     file: Annotated[str, typer.Argument(help="File with texts and their answers, or a hub name.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    set_: DataChanges = None,
 ) -> None:
     """Say whether the second of two trained pipelines is better than the first, or only happened to be (paired bootstrap)."""
     from korseq import Pipeline
 
-    found = Pipeline.load(first).compare(Pipeline.load(second), file)
+    pipelines = Pipeline.load(first), Pipeline.load(second)
+    asked = _reading(pipelines[0].config, text, label, set_) if text or label or set_ else None  # else each its own way
+    found = pipelines[0].compare(pipelines[1], file, asked)
     if as_json:
         print(json.dumps(found.as_dict(), ensure_ascii=False))
         return
     low, high = found.interval
     print(f"{found.score}: {found.first:.4f} ({first}), {found.second:.4f} ({second}), over {found.count:,} texts")
-    print(f"difference: {found.difference:+.4f}, 95% interval {low:+.4f} to {high:+.4f}, p = {found.p:.3f}")
-    print("chance alone seldom makes such a difference" if found.p < 0.05 else "this may be chance")
+    least = "≤" if found.p <= 1e-3 else "="
+    print(f"difference: {found.difference:+.4f}, 95% interval {low:+.4f} to {high:+.4f}, p {least} {found.p:.3f}")
+    print("this may be chance" if found.verdict == "chance" else f"the second is {found.verdict}")
+
+
+def _reading(config: Config, text: str | None, label: str | None, changes: list[str] | None) -> DataSettings:
+    """How data is read to score a pipeline."""
+    from korseq.config import changed
+
+    foreign = [change for change in changes or [] if not change.startswith("data.")]
+    if foreign:
+        raise ConfigError(f"--set {foreign[0]}: a trained pipeline is scored as it is; only data.… can be set")
+    data = changed(config, changes or []).data
+    return replace(data, text=text or data.text, label=label or data.label)
 
 
 def _shipped(path: Path) -> Path:
@@ -253,8 +283,8 @@ def _print_scores(scores: Scores, as_json: bool) -> None:
     confused = scores.values.get("confusion") or {}
     answers = sorted({answer for row in confused.values() for answer in row})
     rows_of = {name: scores.values.get(key) or {} for name, key in (("label", "labels"), ("noise", "noise"))}
-    if len(answers) <= _WIDEST:
-        rows_of["of … answered as"] = {gold: {a: row.get(a, 0) for a in answers} for gold, row in confused.items()}
+    if len(answers) <= _WIDEST and "words" not in scores.values:  # those of words leave the right ones out
+        rows_of["is ↓ answered →"] = {gold: {a: row.get(a, 0) for a in answers} for gold, row in confused.items()}
     for name, rows in rows_of.items():
         if rows:
             table = Table(name, *next(iter(rows.values())))

@@ -40,7 +40,7 @@ class AnnotationOptions:
     """
 
     tag: str | None = None
-    auxiliary: str | None = None
+    auxiliary: str = "none"
     text: str | None = None
     label: str | None = None
 
@@ -90,9 +90,7 @@ def as_spans(text: str, items: Any) -> list[LabeledSpan]:
     problem = span_problem(text, spans)
     if problem:
         raise ExampleError(problem)
-    for item, ((start, end, label), characters) in zip(items, given, strict=True):
-        if AUXILIARY in label and not isinstance(item, LabeledSpan):  # those that are spans come from `read_words`
-            raise ExampleError(f"the label {label!r:.40} of [{start}, {end}) has a tab in it; leave it out")
+    for (start, end, label), characters in given:
         stated = without_surrogates(characters) if isinstance(characters, str) else characters
         if stated is not None and stated != text[start:end]:
             raise ExampleError(
@@ -133,7 +131,11 @@ def _json_lines(file: File, options: AnnotationOptions) -> Iterator[Row]:
             continue
         content = without_surrogates(content)
         try:
-            yield Row(row.number, {"text": content, "label": as_spans(content, row.cells.get(label))})
+            spans = as_spans(content, row.cells.get(label))
+            for span in spans:
+                if AUXILIARY in span.label:
+                    raise ExampleError(f"the label {span.label!r:.40} has a tab in it; leave it out")
+            yield Row(row.number, {"text": content, "label": spans})
         except ExampleError as error:
             yield Row(row.number, {}, f"in '{label}': {error}")
 
@@ -150,7 +152,7 @@ def _words(file: File, options: AnnotationOptions) -> Iterator[Row]:
     column = TAG_COLUMNS.get(options.tag or "upos")
     if column is None:
         raise ConfigError(f"data.tag = '{options.tag}': for {file} it is 'upos' or 'xpos'")
-    auxiliary = TAG_COLUMNS.get(options.auxiliary or "")
+    auxiliary = TAG_COLUMNS.get(options.auxiliary)
     return _checked(read_words(file, column, None if auxiliary == column else auxiliary))
 
 

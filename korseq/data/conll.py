@@ -136,8 +136,8 @@ def _from_columns(lines: _Lines, column: int | None) -> _Example | None:
             tokens.append(Token(cells[0], tag, "|".join(cells[1:])))
     if not tokens and text is None:
         return None
-    counted = all(token.form == str(i) for i, token in enumerate(tokens, start=1))
-    if counted and len(tokens) > 2 and not any(token.misc in ("", NOTHING) or "=" in token.misc for token in tokens):
+    counted = [token.form for token in tokens] in ([str(i + n) for i in range(len(tokens))] for n in (0, 1))
+    if counted and len(tokens) > 1 and not any(t.misc in ("", NOTHING) or _SPACING.search(t.misc) for t in tokens):
         raise ExampleError(
             f"lines from {lines[0][0]} on begin with 1, 2, 3, … where a token is due; take the column that counts out of the file"
         )

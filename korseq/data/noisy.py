@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from korseq.data.readers import as_dataset, name_of, skipped_rows
 from korseq.progress import progress_bar
-from korseq.text.noise import Edit, NoiseKind, edited, edits_of, moved
+from korseq.text.noise import NoiseKind, edited, edits_of, inside, moved
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -18,30 +18,24 @@ def with_noise(rows: Dataset, kind: NoiseKind, spans: bool, progress: bool, seed
 
     Args:
         kind: See `korseq.text.noise`.
-        spans: Whether the labels are spans, which move with the text.
+        spans: Whether the labels are spans, which move with the text. What would reach over an end of one stays as it is.
         progress: Show a bar on stderr.
         seed: Of what is drawn.
     """
     columns = {name: list(rows[name]) for name in rows.column_names}
-    found: dict[str, list[list[Edit]]] = {}
     sides = [name for name in ("text", "second") if name in columns]
     with progress_bar(f"noise: {kind}", len(rows) * len(sides), progress) as advance:
         for name in sides:
-            found[name] = []
-            for text in columns[name]:
-                found[name].append(edits_of(text, kind, seed))
+            for i, text in enumerate(columns[name]):
+                edits = edits_of(text, kind, seed)
+                if spans:
+                    places = [(span["start"], span["end"]) for span in columns["label"][i]]
+                    edits = inside(edits, places)
+                    columns["label"][i] = list(map(_at, columns["label"][i], moved(places, edits)))
+                columns[name][i] = edited(text, edits)
                 advance(1)
-    for name, edits in found.items():
-        columns[name] = [edited(text, of_text) for text, of_text in zip(columns[name], edits, strict=True)]
-    if spans:
-        pairs = zip(columns["label"], found["text"], strict=True)
-        columns["label"] = [[_moved(span, edits) for span in label] for label, edits in pairs]
     return as_dataset(columns, name_of(rows), skipped_rows(rows), spans)
 
 
-def _moved(span: dict[str, object], edits: Sequence[Edit]) -> dict[str, object]:
-    start, end = span["start"], span["end"]
-    assert isinstance(start, int)
-    assert isinstance(end, int)
-    first, last = moved(start, end, edits)
-    return span | {"start": first, "end": last}
+def _at(span: Mapping[str, Any], place: tuple[int, int]) -> dict[str, Any]:
+    return {**span, "start": place[0], "end": place[1]}

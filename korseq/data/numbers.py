@@ -233,10 +233,10 @@ def _column_of_lists(
         value = next((r.cells[column] for r in rows if r.cells.get(column) is not None), None)
         if column != label and isinstance(_plain(value), list | Mapping):
             found.append(column)
-    if len(found) > 1:
+    if found and len(named or found) > 1:
         raise DataError(
-            f"the columns {', '.join(found)} all hold lists; put the numbers of a step together, [[step 1], [step 2], …], in one "
-            "of them and name it with data.features",
+            f"the columns {', '.join(named or found)} are no figures of steps, for {found[0]} holds lists; put the numbers of a "
+            "step together, [[step 1], [step 2], …], in one column and name it with data.features",
             name,
         )
     return found[0] if found else None

@@ -45,7 +45,7 @@ class DataSettings:
         tag: For taggers: "upos" or "xpos" of CoNLL-U files; of other columns the number of the one with the tags, counted
             from 1, None for the last.
         auxiliary_tag: For taggers, of CoNLL-U files: another tag of the words that is learnt with the first and never told, for
-            what is learnt of one may help with the other (Caruana 1997).
+            what is learnt of one may help with the other (Caruana 1997); "none" for none.
         subset: The configuration of a hub dataset that has several (`klue` has `ynat`, `nli`, …).
         encoding: Of text files.
         on_error: What to do with rows that cannot be used: "stop" with an error that shows the first, or "skip" and count.
@@ -64,7 +64,7 @@ class DataSettings:
     reverse: bool = False
     pairs: Annotated[PairFilter, Section()] = PairFilter()
     tag: str | int | None = None
-    auxiliary_tag: Literal["upos", "xpos"] | None = None
+    auxiliary_tag: Literal["upos", "xpos", "none"] = "none"
     subset: str | None = None
     encoding: str = "utf-8"
     on_error: Literal["stop", "skip"] = "stop"

@@ -89,7 +89,7 @@ class Tagger(Head):
 
     def learn_labels(self, values: Iterable[Any]) -> LabelSet:
         """The tags that spell the labels of the data, O first."""
-        found = sorted({span.label for value in values for span in _spans(value)})
+        found = sorted({span.label for value in values for span in self._spans(value)})
         if not found:
             raise ValueError("no text has a span; check the file, and data.label")
         if self.scheme != "each":
@@ -101,8 +101,12 @@ class Tagger(Head):
 
     def canonical(self, value: Any) -> tuple[LabeledSpan, ...]:
         """The spans of a text, in characters, with what is to be told of them."""
-        spans = _spans(value)
-        return tuple(span._replace(label=told(span.label)) for span in spans) if self.scheme == "each" else spans
+        return tuple(span._replace(label=told(span.label)) for span in self._spans(value))
+
+    def _spans(self, value: Any) -> tuple[LabeledSpan, ...]:
+        """With what is learnt of them: of words, auxiliary tags too."""
+        learnt = str if self.scheme == "each" else told
+        return tuple(LabeledSpan(span["start"], span["end"], learnt(span["label"])) for span in value)
 
     def has_labels_of(self, other: Head) -> bool:
         return isinstance(other, Tagger) and other.scheme == self.scheme
@@ -126,7 +130,7 @@ class Tagger(Head):
     def target(self, value: Any, labels: LabelSet) -> tuple[LabeledSpan, ...]:
         """The spans of a text, in characters. Words may have tags that no training data has: there are too many combinations
         of morphemes."""
-        spans = _spans(value)
+        spans = self._spans(value)
         if self.scheme != "each":
             known = {label.partition("-")[2] for label in labels.labels} - {""}
             for span in spans:
@@ -140,7 +144,7 @@ class Tagger(Head):
         return [labels.index(tag) if tag in labels else -1 for tag in tags]
 
     def read(self, tags: Tags) -> list[tuple[LabeledSpan, float]]:
-        """The spans of units that tags spell, each with a score: the probability of its least certain tag."""
+        """The spans of units that tags spell, each with a score: that of its least certain tag."""
         each = self.scheme == "each"
         spans = [LabeledSpan(i, i + 1, tag) for i, tag in enumerate(tags.tags)] if each else from_tags(tags.tags)
         return [(span, float(tags.scores[span.start : span.end].min())) for span in spans]
@@ -159,10 +163,6 @@ class Tagger(Head):
         return mistakes
 
 
-def _spans(value: Any) -> tuple[LabeledSpan, ...]:
-    return tuple(LabeledSpan(span["start"], span["end"], span["label"]) for span in value)
-
-
 class TaggerModule(LogitsHead):
     """States of units → a convolution over neighbouring units → emissions → CRF or softmax.
 
@@ -174,7 +174,7 @@ class TaggerModule(LogitsHead):
 
     def __init__(self, settings: Tagger, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule]) -> None:
         super().__init__()
-        answers = sorted(set(map(told, labels.labels))) if settings.scheme == "each" else labels.labels
+        answers = settings.answers(labels) if settings.scheme == "each" else labels.labels
         self.answer_set = LabelSet(answers)  # what is told
         joint = len(answers) < len(labels)
         places = torch.tensor([self.answer_set.index(told(label)) for label in labels.labels]) if joint else None
@@ -238,9 +238,13 @@ class TaggerModule(LogitsHead):
         return torch.cat([self.crf.decode(*part) for part in _parts_of(logits, mask)]).clamp(min=0)
 
     def told_loss(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """The negative log-likelihood of what is told of the units, summed."""
+        """The negative log-likelihood of what is told of the units, summed; with a CRF, that of the best tags, auxiliary ones and
+        all."""
         if self.crf is None:
-            return -self._told(logits, mask)[1][mask].log().sum()
+            best = self._told(logits.detach(), mask)[0].unsqueeze(2)  # (B, U, 1)
+            answers = torch.arange(logits.size(2)) if self.answer_of is None else self.answer_of  # (K,)
+            of_best = torch.log_softmax(logits, dim=2).masked_fill(answers.to(best.device) != best, -torch.inf)
+            return -of_best.logsumexp(dim=2)[mask].sum()
         return -self.crf.log_likelihood(logits, self.best(logits.detach(), mask), mask).sum()
 
     def _told(self, logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

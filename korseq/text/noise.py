@@ -7,7 +7,9 @@ of random numbers to edits, in order and without overlap, its name in `NoiseKind
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate, takewhile
 from random import Random
 from typing import Literal, NamedTuple, TypeAlias
 from unicodedata import normalize
@@ -55,8 +57,21 @@ def typos(text: str, random: Random) -> list[Edit]:
         start = max(start, end - _LONGEST)
         found = sorted(form for form, cost in basic_typos.generate(text[start:end], 1.0) if cost > 0)
         if found:
-            edits.append(Edit(start, end, random.choice(found)))
+            edits.append(_smallest(text, Edit(start, end, random.choice(found))))
     return edits
+
+
+def _smallest(text: str, edit: Edit) -> Edit:
+    """The same edit without what it leaves as it is at both of its ends."""
+    old = text[edit.start : edit.end]
+    first = _shared(old, edit.text)
+    last = _shared(old[first:][::-1], edit.text[first:][::-1])
+    return Edit(edit.start + first, edit.end - last, edit.text[first : len(edit.text) - last])
+
+
+def _shared(one: str, other: str) -> int:
+    """With how many equal characters two strings begin."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def decomposed(text: str, random: Random) -> list[Edit]:
@@ -116,21 +131,18 @@ def edited(text: str, edits: Sequence[Edit]) -> str:
     return "".join([*parts, text[done:]])
 
 
-def moved(start: int, end: int, edits: Sequence[Edit]) -> tuple[int, int]:
-    """Where the characters `[start, end)` are after the edits. What is put in at either end of them is none of them; an edit that
-    reaches over an end is."""
-    first, last = start, end
-    for edit in edits:
-        longer = len(edit.text) - (edit.end - edit.start)
-        if edit.end <= start:
-            first += longer
-        elif edit.start < start:
-            first -= start - edit.start
-        if edit.end <= end and edit.start < end:
-            last += longer
-        elif edit.start < end < edit.end:
-            last += len(edit.text) - (end - edit.start)
-    return first, last
+def moved(spans: Sequence[tuple[int, int]], edits: Sequence[Edit]) -> list[tuple[int, int]]:
+    """Where the characters `[start, end)` of spans are after the edits, none of which may reach over an end of a span. What is
+    put in at either end of a span is not part of it."""
+    starts, ends = [edit.start for edit in edits], [edit.end for edit in edits]
+    growth = [0, *accumulate(len(edit.text) - (edit.end - edit.start) for edit in edits)]
+    return [(s + growth[bisect_right(ends, s)], e + growth[bisect_left(starts, e)]) for s, e in spans]
+
+
+def inside(edits: Iterable[Edit], spans: Iterable[tuple[int, int]]) -> list[Edit]:
+    """The edits that reach over no end of a span."""
+    borders = sorted(place for span in spans for place in span)
+    return [edit for edit in edits if bisect_right(borders, edit.start) >= bisect_left(borders, edit.end)]
 
 
 def _some_words(text: str, random: Random) -> list[tuple[int, int]]:

@@ -308,7 +308,7 @@ class SyllableTokenizer(_PatternTokenizer):
 
 @component
 class CharacterTokenizer(_PatternTokenizer):
-    """Single characters, white space among them: nothing is lost, and a text can be put together again."""
+    """Single characters of the cleaned text, white space among them, so that it can be put together again."""
 
     token_name: ClassVar[str] = "character"
     text_feature: ClassVar[str | None] = "form"

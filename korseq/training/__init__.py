@@ -1,7 +1,8 @@
 """Training: settings, loop, checkpoints, metrics, reports."""
 
+from korseq.training.comparison import Comparison
 from korseq.training.run import Outcome
 from korseq.training.scores import Scores
 from korseq.training.settings import Training
 
-__all__ = ["Outcome", "Scores", "Training"]
+__all__ = ["Comparison", "Outcome", "Scores", "Training"]

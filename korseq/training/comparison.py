@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ class Comparison:
         interval: Its 95% bootstrap interval: percentiles over 1,000 resamples of the texts.
         p: How likely a difference at least as far from none is if there is none (two-sided; at least 0.001, for there are no more
             resamples).
+        higher_is_better: What a difference means.
         count: Texts.
     """
 
@@ -42,11 +43,20 @@ class Comparison:
     difference: float
     interval: tuple[float, float]
     p: float
+    higher_is_better: bool
     count: int
+
+    @property
+    def verdict(self) -> Literal["better", "worse", "chance"]:
+        """What the second is; "chance" if the difference may be none (p of 0.05 or more)."""
+        if self.p >= 0.05:
+            return "chance"
+        return "better" if (self.difference > 0) == self.higher_is_better else "worse"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"interval": list(self.interval)}
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return fields | {"interval": list(self.interval), "verdict": self.verdict}
 
 
 @dataclass(frozen=True)
@@ -98,17 +108,32 @@ _MEASURES: Mapping[str, _Measure] = {
 }
 
 
+def require_comparable(metric: str) -> None:
+    """Raises:
+    ConfigError: If the main score of a metric is not made of sums over texts.
+    """
+    if metric not in _MEASURES:
+        raise ConfigError(
+            f"the score of a {metric} is not made of sums over texts; write the answers of both into files and compare these (of "
+            "translations: sacrebleu --paired-bs)"
+        )
+
+
 def compared(metric: str, gold: Sequence[Any], first: Sequence[Any], second: Sequence[Any]) -> Comparison:
     """What two models answered to the same texts, compared by the main score of a metric of `METRICS`.
 
     Where answers are `Steps`, what is drawn are whole sequences of them.
 
     Raises:
-        ConfigError: If the score is not made of sums over texts.
+        ConfigError: If the score is not made of sums over texts, or says something else of each model.
     """
-    if metric not in _MEASURES:
+    require_comparable(metric)
+    if metric == "language_model" and any(
+        (a.unit, a.tokens, a.unknown) != (b.unit, b.tokens, b.unknown) for a, b in zip(first, second, strict=True)
+    ):
         raise ConfigError(
-            "chrF is no mean over texts; write both outputs into files and compare them with sacrebleu --paired-bs"
+            "the two tell other tokens, or do not list the same, and perplexities of other tokens cannot be compared; give both "
+            "the same tokenizer and vocabulary"
         )
     measure = _MEASURES[metric]
     statistics = np.hstack([_statistics(measure, gold, answers) for answers in (first, second)])
@@ -119,13 +144,15 @@ def compared(metric: str, gold: Sequence[Any], first: Sequence[Any], second: Seq
     low, high = np.quantile(differences, (0.025, 0.975)).tolist()
     beyond = min((differences <= 0).sum(), (differences >= 0).sum())
     main = of_steps(METRICS[metric]) if isinstance(first[0], Steps) else METRICS[metric]
+    scores = main(gold, first)
     return Comparison(
-        main(gold, first).main,
+        scores.main,
         float(ours),
         float(theirs),
         float(theirs - ours),
         (low, high),
-        min(1.0, max(1, 2 * int(beyond)) / RESAMPLES),
+        min(1.0, max(1, 2 * int(beyond)) / RESAMPLES) if np.isfinite(differences).all() else 1.0,
+        scores.higher_is_better,
         len(gold),
     )
 

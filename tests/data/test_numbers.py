@@ -62,7 +62,7 @@ def test_lists_in_several_columns_are_refused(tmp_path: Path) -> None:
     path.write_text('{"매출액": [120, 90], "부채비율": [80, 70], "결과": "부도"}\n' * 3, encoding="utf-8")
     for features in (FIGURES, None):
         with pytest.raises(
-            DataError, match="the columns 매출액, 부채비율 all hold lists; put the numbers of a step together"
+            DataError, match="the columns 매출액, 부채비율 are no figures of steps, for 매출액 holds lists"
         ):
             read(str(path), DataSettings(features=features, label="결과"))
 

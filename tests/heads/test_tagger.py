@@ -204,6 +204,14 @@ def test_the_loss_of_what_is_told_is_that_of_all_that_may_stand_behind_it() -> N
     assert not gradient[~mask].any()
 
 
+def test_with_a_crf_the_loss_of_what_is_told_is_that_of_the_best_tags() -> None:
+    head = module("crf", "word", "each")
+    logits = torch.randn(2, 4, 3)
+    mask = torch.tensor([[True, True, False, False], [True, False, False, False]])
+    tags = head.best(logits, mask)
+    torch.testing.assert_close(head.told_loss(logits, mask), head.loss(logits, tags.masked_fill(~mask, -1))[0])
+
+
 def test_spans_are_spelt_and_read_back() -> None:
     head, spans = Tagger(), [LabeledSpan(0, 2, "PER"), LabeledSpan(3, 4, "LOC")]
     indices = head.spell(spans, 5, LABELS)

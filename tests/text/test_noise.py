@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from unicodedata import normalize
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from korseq.text.noise import NOISES, Edit, NoiseKind, edited, edits_of, moved
+from korseq.text.noise import NOISES, Edit, NoiseKind, edited, edits_of, inside, moved
 
 TEXT = "배우들은 좋았는데 이야기가 너무 지루했다. 음악을 다시 듣고 싶다! 영화는 그저 그랬어요"
 KINDS = sorted(NOISES)
@@ -59,28 +60,52 @@ def test_what_each_kind_does() -> None:
         ([Edit(2, 3, "")], "나는집에 갔다", (2, 4)),
         ([Edit(3, 3, "큰 ")], "나는 큰 집에 갔다", (5, 7)),
         ([Edit(5, 5, "ㅋㅋ")], "나는 집에ㅋㅋ 갔다", (3, 5)),
+        ([Edit(4, 4, "ㅋㅋ")], "나는 집ㅋㅋ에 갔다", (3, 7)),
         ([Edit(3, 4, "지입")], "나는 지입에 갔다", (3, 6)),
         ([Edit(4, 5, "")], "나는 집 갔다", (3, 4)),
-        ([Edit(1, 4, "X"), Edit(6, 6, "!")], "나X에 !갔다", (1, 3)),
-        ([Edit(0, 1, "우리"), Edit(4, 7, "X")], "우리는 집X다", (4, 6)),
+        ([Edit(1, 3, "X"), Edit(6, 6, "!")], "나X집에 !갔다", (2, 4)),
+        ([Edit(0, 1, "우리"), Edit(5, 7, "X")], "우리는 집에X다", (4, 6)),
     ],
 )
 def test_spans_move_with_their_characters(edits: list[Edit], text: str, span: tuple[int, int]) -> None:
     assert edited("나는 집에 갔다", edits) == text
-    assert moved(3, 5, edits) == span
+    assert moved([(3, 5)], edits) == [span]
 
 
-@given(st.text(alphabet="가나다 힣ab", min_size=1, max_size=20), st.sampled_from(KINDS), st.data())
-def test_spans_of_any_text_stay_inside_it_with_their_characters(
-    text: str, kind: NoiseKind, data: st.DataObject
+def test_edits_over_an_end_of_a_span_are_found() -> None:
+    over = [Edit(2, 4, "X"), Edit(4, 6, "")]
+    assert inside([*over, Edit(3, 5, "Y"), Edit(0, 3, ""), Edit(5, 5, "!")], [(3, 5)]) == [
+        Edit(3, 5, "Y"),
+        Edit(0, 3, ""),
+        Edit(5, 5, "!"),
+    ]
+
+
+def test_typos_change_no_more_than_they_must() -> None:
+    found = [edit for seed in range(40) for edit in edits_of("제주도에서는", "typos", seed)]
+    assert found
+    assert all(edit.end - edit.start <= 2 for edit in found)
+
+
+@given(
+    st.lists(st.text(alphabet="가나다좋았힣ab", min_size=1, max_size=6), min_size=1, max_size=6),
+    st.sampled_from(KINDS),
+    st.data(),
+)
+def test_spans_of_any_text_keep_their_characters_and_stay_apart(
+    words: list[str], kind: NoiseKind, data: st.DataObject
 ) -> None:
-    start = data.draw(st.integers(0, len(text) - 1))
-    end = data.draw(st.integers(start + 1, len(text)))
-    edits = edits_of(text, kind)
-    first, last = moved(start, end, edits)
-    new = edited(text, edits)
-    assert 0 <= first <= last <= len(new)
-    if kind == "nfd":
-        assert normalize("NFC", new[first:last]) == text[start:end]
-    if kind == "spaces":
-        assert new[first:last] == "".join(text[start:end].split())
+    text, spans = "", []
+    for word in words:
+        cut = data.draw(st.integers(0, len(word)))
+        spans += [(len(text) + a, len(text) + b) for a, b in ((0, cut), (cut, len(word))) if a < b]
+        text += word + data.draw(st.sampled_from(["", " ", "  "]))
+    edits = inside(edits_of(text, kind), spans)
+    new, places = edited(text, edits), moved(spans, edits)
+    assert all(0 <= start < end <= len(new) for start, end in places)
+    assert all(one[1] <= other[0] for one, other in pairwise(places))
+    for (start, end), (first, last) in zip(spans, places, strict=True):
+        if kind == "nfd":
+            assert normalize("NFC", new[first:last]) == text[start:end]
+        elif kind in ("spaces", "laughter", "lengthening"):  # these happen between spans
+            assert new[first:last] == text[start:end]

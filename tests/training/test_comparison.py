@@ -16,7 +16,7 @@ from korseq.labels import LabelSet
 from korseq.spans import LabeledSpan
 from korseq.tagging import Entities, Entity, Word, Words
 from korseq.training.bootstrap import RESAMPLES, resampled
-from korseq.training.comparison import compared
+from korseq.training.comparison import compared, require_comparable
 from korseq.training.metrics import METRICS
 
 LABELS = LabelSet(["가", "나", "다"])
@@ -107,6 +107,18 @@ def test_steps_are_drawn_by_whole_sequences() -> None:
     assert found.interval == pytest.approx((0.5 - 0.155, 0.5 + 0.155), abs=0.03)
 
 
-def test_translations_are_compared_elsewhere() -> None:
+def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(ConfigError, match="sacrebleu --paired-bs"):
-        compared("translation", [], [], [])
+        require_comparable("translation")
+    ours, theirs = [Likelihood(-4.0, 2, 0, "morpheme")], [Likelihood(-4.0, 5, 0, "character")]
+    with pytest.raises(ConfigError, match="perplexities of other tokens cannot be compared"):
+        compared("language_model", [""], ours, theirs)
+
+
+def test_what_is_better_depends_on_the_score() -> None:
+    gold = [float(i % 7) for i in range(200)]
+    near, far = ([Regression(g + error) for g in gold] for error in (0.1, 2.0))
+    assert compared("regression", gold, near, far).verdict == "worse"
+    assert compared("regression", gold, far, near).verdict == "better"
+    diverged = compared("regression", gold, near, [Regression(float("nan"))] * 200)
+    assert (diverged.p, diverged.verdict) == (1, "chance")

@@ -87,15 +87,13 @@ class ScaledNumbers(EmbeddingModule):
         if self.indicators:
             read.append(missing.float())
         # A number far beyond those of training must not make the answer infinite.
-        bounded = torch.cat(read, dim=2).clamp(-_FARTHEST, _FARTHEST)
+        farthest = 1e30 if self.scale == "none" else 1e9
+        bounded = torch.cat(read, dim=2).clamp(-farthest, farthest)
         output: Tensor = self.dropout(bounded * mask.unsqueeze(2))
         return output
 
     def _compressed(self, values: Tensor) -> Tensor:
         return values.sign() * values.abs().log1p() if self.scale == "log" else values
-
-
-_FARTHEST = 1e9
 
 
 def _deviation(differences: Tensor, mean: Tensor) -> Tensor:
