@@ -20,6 +20,11 @@ from korseq.text.clean import clean
 # Tags of nouns, pronouns, numerals, roots and foreign words.
 _NOMINAL = ("N", "XR", "SL")
 
+# Nominals from so many syllables on are compounds (서울시장), or what the analyzer has not understood (하지원오글발연기): a name
+# may end anywhere in them.
+_COMPOUND = 4
+_LONE = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\ud7b0-\ud7ff]")
+
 # What a word of raw text is: an eojeol without the punctuation around it, each mark of which is a word of its own.
 _WORD = re.compile(r"\w(?:\S*\w)?|\S")
 
@@ -51,7 +56,8 @@ def units_of(analysis: Analysis, kind: UnitKind, words: Sequence[tuple[int, int]
     Args:
         kind: "token": the tokens. "syllable": all characters but white space, a decomposed one counted once, each with the
             first token that covers it. "piece": tokens, cut where a name may end inside one: before the last character of a
-            nominal (which may be a particle or a suffix), between digits and what is none, around punctuation.
+            nominal or of a word in it (which may be a particle or a suffix), at every syllable of a long one, between the words of
+            one token, between digits, lone letters (ㅋ) and the rest, around punctuation.
             "word": `words`, each with all tokens that begin in it.
         words: Character spans in order, without overlap; None for the words of the raw text: eojeols, where punctuation
             marks around them are words of their own.
@@ -70,7 +76,7 @@ def _of_characters(analysis: Analysis, pieces: bool) -> Units:
     characters = _characters(analysis.text)
     owners = _owners(analysis, characters)
     count = len(characters)
-    begins = [i for i in range(count) if not pieces or _is_border(i, characters, owners, analysis.tags)]
+    begins = _borders(characters, owners, analysis.tags) if pieces else list(range(count))
     stops = [*begins, count][1:]  # a text without visible characters has no units
     of_units = [owners[i] for i in begins]
     starts, ends = [characters[i][0] for i in begins], [characters[j - 1][1] for j in stops]
@@ -102,15 +108,29 @@ def _owners(analysis: Analysis, characters: Sequence[tuple[int, int, str]]) -> l
     return owners
 
 
-def _is_border(i: int, characters: Sequence[tuple[int, int, str]], owners: Sequence[int], tags: Sequence[str]) -> bool:
-    """Whether a piece begins at character i."""
-    token, character = owners[i], characters[i][2]
-    if i == 0 or token != owners[i - 1]:
-        return True
-    if tags[token].startswith(_NOMINAL) and (i + 1 == len(owners) or owners[i + 1] != token):
-        return True
-    before = characters[i - 1][2]
-    return not (character.isalnum() and before.isalnum() and character.isdigit() == before.isdigit())
+def _borders(characters: Sequence[tuple[int, int, str]], owners: Sequence[int], tags: Sequence[str]) -> list[int]:
+    """The characters with which pieces begin."""
+    count = len(characters)
+    # Of each token, the words in it: most have one.
+    words = [i for i in range(count) if i == 0 or owners[i] != owners[i - 1] or characters[i][0] > characters[i - 1][1]]
+    found = []
+    for first, stop in zip(words, [*words[1:], count], strict=True):
+        nominal, is_long = tags[owners[first]].startswith(_NOMINAL), stop - first >= _COMPOUND
+        for i in range(first, stop):
+            character, before = characters[i][2], characters[i - 1][2]
+            together = character.isalnum() and before.isalnum() and _script(character) == _script(before)
+            if i == first or not together or (nominal and (i == stop - 1 or (is_long and _is_syllable(character)))):
+                found.append(i)
+    return found
+
+
+def _is_syllable(character: str) -> bool:
+    return "가" <= character <= "힣"
+
+
+def _script(character: str) -> int:
+    """0: digits; 1: Hangul letters that make no syllable (ㅋ, ㅠ, and conjoining ones); 2: all else."""
+    return 0 if character.isdigit() else 1 if _LONE.match(character) else 2
 
 
 def _characters(text: str) -> list[tuple[int, int, str]]:
