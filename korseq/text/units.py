@@ -56,8 +56,8 @@ def units_of(analysis: Analysis, kind: UnitKind, words: Sequence[tuple[int, int]
     Args:
         kind: "token": the tokens. "syllable": all characters but white space, a decomposed one counted once, each with the
             first token that covers it. "piece": tokens, cut where a name may end inside one: before the last character of a
-            nominal or of a word in it (which may be a particle or a suffix), at every syllable of a long one, between the words of
-            one token, between digits, lone letters (ㅋ) and the rest, around punctuation.
+            nominal or of a word in it (which may be a particle or a suffix), at every syllable of a long one, between the words
+            of a token, between digits, lone letters (ㅋ) and the rest, around punctuation.
             "word": `words`, each with all tokens that begin in it.
         words: Character spans in order, without overlap; None for the words of the raw text: eojeols, where punctuation
             marks around them are words of their own.
