@@ -11,7 +11,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from korseq.spans import UnitKind
 from korseq.text.alignment import Analysis
@@ -114,7 +114,7 @@ def _borders(characters: Sequence[tuple[int, int, str]], owners: Sequence[int], 
     # Of each token, the words in it: most have one.
     words = [i for i in range(count) if i == 0 or owners[i] != owners[i - 1] or characters[i][0] > characters[i - 1][1]]
     found = []
-    for first, stop in zip(words, [*words[1:], count], strict=True):
+    for first, stop in pairwise([*words, count]):
         nominal, is_long = tags[owners[first]].startswith(_NOMINAL), stop - first >= _COMPOUND
         for i in range(first, stop):
             character, before = characters[i][2], characters[i - 1][2]

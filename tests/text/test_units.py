@@ -63,6 +63,27 @@ def test_units_know_their_tokens(text: str, kind: str) -> None:
     assert units.furthest() == sorted(units.furthest())
 
 
+@pytest.mark.parametrize(
+    ("token", "tag", "pieces"),
+    [
+        ("서울", "NNP", "서 울"),
+        ("김태웅이", "NNP", "김 태 웅 이"),
+        ("서울역", "NNP", "서울 역"),
+        ("서울시장", "NNG", "서 울 시 장"),
+        ("월레스와 그로밋", "NNP", "월 레 스 와 그로 밋"),
+        ("대왕 세종", "NNP", "대 왕 세 종"),
+        ("동엽신ㅋㅋㅋ", "NNG", "동 엽 신 ㅋㅋ ㅋ"),
+        ("Starbucks", "SL", "Starbuck s"),
+        ("3월", "NNG", "3 월"),
+        ("에서는", "JX", "에서는"),
+        ("아름답", "VA", "아름답"),
+    ],
+)
+def test_pieces_begin_where_a_name_may_end(token: str, tag: str, pieces: str) -> None:
+    analysis = Analysis(token, (token,), (tag,), (0,), (len(token),))
+    assert " ".join(units_of(analysis, "piece").symbols.forms) == pieces
+
+
 def test_words_are_those_given() -> None:
     analysis = KIWI("현대증권이 올랐다.")
     units = units_of(analysis, "word", [(0, 5), (6, 9), (9, 10)])
