@@ -20,9 +20,6 @@ from korseq.text.clean import clean
 # Tags of nouns, pronouns, numerals, roots and foreign words.
 _NOMINAL = ("N", "XR", "SL")
 
-# Nominals from so many syllables on are compounds (서울시장), or what the analyzer has not understood (하지원오글발연기): a name
-# may end anywhere in them.
-_COMPOUND = 4
 _LONE = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\ud7b0-\ud7ff]")
 
 # What a word of raw text is: an eojeol without the punctuation around it, each mark of which is a word of its own.
@@ -56,8 +53,8 @@ def units_of(analysis: Analysis, kind: UnitKind, words: Sequence[tuple[int, int]
     Args:
         kind: "token": the tokens. "syllable": all characters but white space, a decomposed one counted once, each with the
             first token that covers it. "piece": tokens, cut where a name may end inside one: before the last character of a
-            nominal or of a word in it (which may be a particle or a suffix), at every syllable of a long one, between the words
-            of a token, between digits, lone letters (ㅋ) and the rest, around punctuation.
+            nominal or of a word in it (which may be a particle or a suffix), between the words of a token, between digits, lone
+            letters (ㅋ) and the rest, around punctuation.
             "word": `words`, each with all tokens that begin in it.
         words: Character spans in order, without overlap; None for the words of the raw text: eojeols, where punctuation
             marks around them are words of their own.
@@ -115,17 +112,13 @@ def _borders(characters: Sequence[tuple[int, int, str]], owners: Sequence[int], 
     words = [i for i in range(count) if i == 0 or owners[i] != owners[i - 1] or characters[i][0] > characters[i - 1][1]]
     found = []
     for first, stop in pairwise([*words, count]):
-        nominal, is_long = tags[owners[first]].startswith(_NOMINAL), stop - first >= _COMPOUND
+        nominal = tags[owners[first]].startswith(_NOMINAL)
         for i in range(first, stop):
             character, before = characters[i][2], characters[i - 1][2]
             together = character.isalnum() and before.isalnum() and _script(character) == _script(before)
-            if i == first or not together or (nominal and (i == stop - 1 or (is_long and _is_syllable(character)))):
+            if i == first or not together or (nominal and i == stop - 1):
                 found.append(i)
     return found
-
-
-def _is_syllable(character: str) -> bool:
-    return "가" <= character <= "힣"
 
 
 def _script(character: str) -> int:
