@@ -30,13 +30,13 @@ from korseq.config import Config, read_config
 from korseq.data.encoded import StoredAnalyses, analyze
 from korseq.data.readers import read
 from korseq.heads import tagger
-from korseq.labelled import labels_of, with_targets
-from korseq.prepare import Encoded, encode_texts, units_in, vocabularies_of
+from korseq.labelled import encode_rows, labels_of
+from korseq.prepare import units_in, vocabularies_of
 from korseq.training import loop
 from korseq.training.loop import Step
 
 
-def shuffled(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+def shuffled(lengths: np.ndarray, batch_size: int, seed: int, epoch: int, tokens: None) -> list[np.ndarray]:
     order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
@@ -48,8 +48,7 @@ def prepared(config: Config, file: str, count: int):
     analyses = list(StoredAnalyses(rows["text"], analyze(rows, config.tokenizer)))
     units = units_in(config, analyses, None)
     vocabularies = vocabularies_of(config, analyses, units, fixed_vocabularies(config), {})
-    encoded: Encoded = with_targets(encode_texts(config, vocabularies, analyses, units), config, rows, labels)
-    return encoded.data, vocabularies, labels
+    return encode_rows(config, vocabularies, labels, rows, True, (analyses, units)).data, vocabularies, labels
 
 
 def steps_of(kind: str, config: Config, data, vocabularies, labels) -> Iterator[Step]:
