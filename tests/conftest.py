@@ -16,7 +16,7 @@ from korseq.heads import Classifier
 from korseq.nn import GRU, Embedding
 
 # Examples are counted, not timed: the first one may load Kiwi, and the machine may be busy.
-settings.register_profile("unhurried", deadline=None, max_examples=50)
+settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 REPOSITORY = Path(__file__).parents[1]

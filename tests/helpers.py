@@ -30,7 +30,7 @@ from korseq.training.scores import Scores
 VOCABULARY, KEYS = 14, 9
 
 # For property tests: no time limit on a single example, for machines are busy at times.
-unhurried = settings(deadline=None, max_examples=30)
+unhurried = settings(deadline=None, max_examples=50)
 
 
 @dataclass(frozen=True)
