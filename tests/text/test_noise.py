@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import get_args
 from unicodedata import normalize
 
 import pytest
@@ -18,6 +19,10 @@ ODD = ["", " ", "가", "\ud800", "👍🏽 ok", "\x00가 나", "가" * 5000, "é
 
 def noisy(kind: NoiseKind, text: str = TEXT, seed: int = 0) -> str:
     return edited(text, edits_of(text, kind, seed))
+
+
+def test_every_kind_is_named() -> None:
+    assert set(get_args(NoiseKind)) == set(NOISES)
 
 
 @pytest.mark.parametrize("kind", KINDS)
