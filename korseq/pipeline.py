@@ -351,7 +351,7 @@ class Pipeline:
         """Whether another trained pipeline is better on the same labelled data, or only happens to be.
 
         Args:
-            other: One that predicts the same; its tokenizer and all else may differ.
+            other: One that predicts the same; its tokenizer (but for language models) and all else may differ.
             source: As for `fit`.
             data: How to read; None for each pipeline's own settings.
 

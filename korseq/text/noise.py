@@ -48,8 +48,8 @@ def no_spaces(text: str, random: Random) -> list[Edit]:
 
 
 def typos(text: str, random: Random) -> list[Edit]:
-    """Misspellings of a fifth of the words: letters that sound alike or are left out, out of Kiwi's list of what people confuse
-    (재미있다 → 제미있다, 않 → 안)."""
+    """Misspellings of a fifth of the words: letters that sound or look alike, out of Kiwi's list of what people confuse
+    (좋았다 → 좋앗다)."""
     from kiwipiepy import basic_typos
 
     edits = []
