@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from korseq.pipeline import Pipeline
     from korseq.training import Training
 
+    load = Pipeline.load
+
 _HOMES = {
     "CheckpointError": "korseq.errors",
     "ConfigError": "korseq.errors",
@@ -23,10 +25,12 @@ _HOMES = {
     "Training": "korseq.training",
 }
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "KorseqError", "Pipeline", "Training", "__version__"]
+__all__ = ["CheckpointError", "ConfigError", "DataError", "KorseqError", "Pipeline", "Training", "__version__", "load"]
 
 
 def __getattr__(name: str) -> object:
+    if name == "load":
+        return __getattr__("Pipeline").load  # type: ignore[attr-defined]
     if name in _HOMES:
         collecting = gc.isenabled()
         gc.disable()  # nothing that an import makes is garbage, and looking for some takes a sixth of its time

@@ -37,6 +37,7 @@ from korseq.model import Precision, SequenceModel, compact, default_device, mean
 from korseq.nn.embeddings import EmbeddingStage
 from korseq.nn.encoders.base import Encoder
 from korseq.nn.search import Search
+from korseq.packing import Storage
 from korseq.prepare import (
     Encoded,
     Item,
@@ -46,6 +47,7 @@ from korseq.prepare import (
     item_of,
     warn_truncated,
 )
+from korseq.resources import trained
 from korseq.saving import Saved, engine_of, read_pipeline, write_pipeline
 from korseq.shapes import Shape
 from korseq.text.noise import NoiseKind
@@ -389,13 +391,16 @@ class Pipeline:
 
     # Keeping --------------------------------------------------------------------------------------------------------
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, storage: Storage = "float32") -> None:
         """Write the trained pipeline into a folder; one that stands there is replaced only when all is written.
+
+        Args:
+            storage: Of the weights: as they are; or smaller, as "float16" or "int8", at the price of their last digits.
 
         Raises:
             CheckpointError: If it cannot be written.
         """
-        write_pipeline(Path(folder), self.saved())
+        write_pipeline(Path(folder), self.saved(), storage)
 
     def saved(self) -> Saved:
         """What a folder would hold."""
@@ -420,7 +425,7 @@ class Pipeline:
         """Read a pipeline that `save` wrote, or one that was exported. Runs no code from the folder.
 
         Args:
-            folder: Where it is.
+            folder: Where it is; or the name of one that comes with korseq, such as "sentiment".
             device: Where the network runs; None for an accelerator if there is one.
             threads: Of the tokenizer, and of CTranslate2; None for what its settings say, and as many as torch has.
             runtime: What runs the network; None for what the folder is made for. An export is for predicting: it cannot be
@@ -431,10 +436,11 @@ class Pipeline:
                 saved.
             ConfigError: If the runtime is not installed, or does not run on the device.
         """
+        folder = trained(folder)
         engine = None
-        if (runtime or engine_of(Path(folder))) == "ctranslate2":
-            engine = CTranslate2Runtime(Path(folder), device or default_device(), threads)
-        saved = read_pipeline(Path(folder)) if engine is None else engine.saved
+        if (runtime or engine_of(folder)) == "ctranslate2":
+            engine = CTranslate2Runtime(folder, device or default_device(), threads)
+        saved = read_pipeline(folder) if engine is None else engine.saved
         config = saved.config
         if threads is not None:
             config = replace(config, tokenizer=config.tokenizer.with_threads(threads))
@@ -482,8 +488,12 @@ class Pipeline:
 
     @property
     def card(self) -> str:
-        """Markdown: data, scores, settings."""
+        """Markdown: data, scores, settings. May be written further before it is saved."""
         return self._require_fitted().card
+
+    @card.setter
+    def card(self, card: str) -> None:
+        self._fitted = replace(self._require_fitted(), card=card)
 
     def _require_fitted(self) -> Fitted:
         if self._fitted is None:

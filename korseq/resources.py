@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from korseq.files import PIPELINE_FILE
+
 _PACKAGE = Path(__file__).parent
 
 
@@ -17,3 +19,14 @@ def resource(name: str) -> Path:
         if (home / name).exists():
             return home / name
     raise FileNotFoundError(f"korseq comes with no '{name}'")
+
+
+def trained(name: str | Path) -> Path:
+    """The folder of a trained pipeline: the one that comes with korseq under this name, unless there is one here."""
+    folder = Path(name)
+    return folder if (folder / PIPELINE_FILE).is_file() else shipped().get(str(name), folder)
+
+
+def shipped() -> dict[str, Path]:
+    """The trained pipelines that come with korseq, by name."""
+    return {file.parent.name: file.parent for file in sorted(resource("pipelines").glob(f"*/{PIPELINE_FILE}"))}

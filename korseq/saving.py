@@ -3,7 +3,7 @@
 pipeline.toml       the configuration, the format version, the analyzer's fingerprint, and a checksum of every file
 vocabulary.json     feature → tokens in the order of their ids
 labels.json         the labels in the order of their indices
-model.safetensors   the weights
+model.safetensors   the weights, perhaps in fewer bits than they are computed with (see `korseq.packing`)
 tokenizer.model     what the tokenizer has learnt, and target_tokenizer.model that of targets, if they have
 card.md             what it was trained on and how well it does
 
@@ -32,7 +32,9 @@ from korseq.config import SAVED_KEYS, Config, build_config
 from korseq.errors import CheckpointError, ConfigError
 from korseq.files import PIPELINE_FILE, write_files
 from korseq.labels import LabelSet
+from korseq.packing import Storage, packed, unpacked
 from korseq.registry import settings_of
+from korseq.resources import shipped
 from korseq.text.vocabulary import Vocabulary
 from korseq.training.checkpoint import separate
 
@@ -62,13 +64,16 @@ class Saved:
     card: str
 
 
-def write_pipeline(folder: Path, saved: Saved) -> None:
+def write_pipeline(folder: Path, saved: Saved, storage: Storage = "float32") -> None:
     """Write a pipeline, replacing one that stands there only when the new one is complete on the disk.
+
+    Args:
+        storage: Of the weights.
 
     Raises:
         CheckpointError: If it cannot be written (a full disk, no permission); what stood there is untouched.
     """
-    write_with(folder, saved, {_MODEL: save_tensors(separate(saved.weights))})
+    write_with(folder, saved, {_MODEL: save_tensors(packed(separate(saved.weights), storage))})
 
 
 def write_with(
@@ -143,7 +148,8 @@ def read_pipeline(folder: Path) -> Saved:
     """
     saved, _, _ = read_with(folder, (_MODEL,), None, hold=False)
     try:
-        weights = load_file(folder / _MODEL)  # mapped into memory: processes that use one pipeline share it
+        # Mapped into memory: processes that use one pipeline share it, unless it must be unpacked.
+        weights = unpacked(load_file(folder / _MODEL))
     except SafetensorError as error:
         raise CheckpointError(f"{folder}: is damaged: {error}") from error
     return replace(saved, weights=weights)
@@ -202,7 +208,8 @@ def read_with(
 
 def _table(folder: Path) -> dict[str, Any]:
     if not (folder / PIPELINE_FILE).is_file():
-        raise CheckpointError(f"{folder}: is no saved pipeline (there is no {PIPELINE_FILE} in it)")
+        hint = "" if folder.exists() else f"; korseq comes with: {', '.join(shipped()) or 'none'}"
+        raise CheckpointError(f"{folder}: is no saved pipeline (there is no {PIPELINE_FILE} in it){hint}")
     try:
         return tomllib.loads((folder / PIPELINE_FILE).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

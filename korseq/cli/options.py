@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from korseq import Pipeline
     from korseq.nn.search import Search
 
-Run = Annotated[Path, typer.Argument(help="Folder of a trained pipeline.", show_default=False)]
+Run = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of a trained pipeline; or one that comes with korseq, such as sentiment.", show_default=False
+    ),
+]
 TextColumn = Annotated[str | None, typer.Option("--text", help="Column with the texts, if it has no usual name.")]
 Beam = Annotated[
     int | None, typer.Option(min=1, help="Of what is written: outputs that are followed at once.", show_default=False)

@@ -18,7 +18,7 @@ from korseq.errors import CheckpointError, ConfigError
 if TYPE_CHECKING:
     from korseq.config import Config
     from korseq.data.readers import DataSettings
-    from korseq.training import Scores
+    from korseq.training import Outcome, Scores
 
 commands = typer.Typer()
 
@@ -76,11 +76,12 @@ def train(
     translate, or on texts alone."""
     from korseq.config import changed, read_config
     from korseq.files import CHECKPOINT_FILE, PIPELINE_FILE
+    from korseq.resources import trained
 
     changes = [*(set_ or []), *([] if seed is None else [f"training.seed={seed}"])]
     if config is None and start is None:
         raise ConfigError("give a TOML file (korseq train pipelines/sentiment.toml …), or --from a trained pipeline")
-    path = _shipped(config) if config else start / PIPELINE_FILE  # type: ignore[operator]
+    path = _shipped(config) if config else trained(start or "") / PIPELINE_FILE
     if config:
         settings = read_config(path, changes)
     else:  # the new data is what the caller names, not what the old pipeline was trained on
@@ -114,6 +115,64 @@ def train(
         sys.exit(130)
 
 
+@commands.command(
+    epilog="""**Examples**
+
+- `korseq distill runs/a runs/b runs/c --student pipelines/sentiment.toml --set data.train=reviews.csv --out runs/small`
+
+- `korseq distill runs/a --student small.toml --set data.train=reviews.csv --texts more.txt --out runs/small` (and texts without \
+labels)
+
+The same command goes on after Ctrl-C while the teachers answer; with `--resume` while the student learns."""
+)
+def distill(
+    teachers: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of trained pipelines; or those that come with korseq.", show_default=False),
+    ],
+    student: Annotated[Path, typer.Option(help="TOML file of the pipeline that learns from them.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the student.", show_default=False)],
+    texts: Annotated[
+        list[str] | None,
+        typer.Option(help="A file of texts without labels, which the teachers answer.", show_default=False),
+    ] = None,
+    text: TextColumn = None,
+    weight: Annotated[float, typer.Option(help="Share of the teachers where a text has a label.", min=0, max=1)] = 0.5,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, such as data.train=FILE.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=N.", min=0)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the broken training in OUT.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pipeline in OUT.")] = False,
+) -> None:
+    """Train one pipeline on the answers of several others, on texts with labels and without (knowledge distillation)."""
+    from korseq import Pipeline
+    from korseq.config import read_config
+    from korseq.distillation import distill as learn
+    from korseq.files import PIPELINE_FILE
+
+    changes = [*(set_ or []), *([] if seed is None else [f"training.seed={seed}"])]
+    settings = read_config(_shipped(student), changes)
+    if (out / PIPELINE_FILE).exists() and not (resume or overwrite):
+        raise CheckpointError(
+            f"{out}: holds a trained pipeline already; give another --out, --overwrite it, or --resume"
+        )
+    pipeline, data = Pipeline.from_config(settings), settings.data
+    outcome = learn(
+        teachers,
+        pipeline,
+        _corpus(data.train),
+        _corpus(data.dev),
+        texts=[_corpus(file) for file in texts or ()],
+        text=text,
+        weight=weight,
+        out=out,
+        resume=resume,
+    )
+    if _ended(outcome, out) and data.test is not None:
+        _print_scores(pipeline.evaluate(_corpus(data.test)), False)
+
+
 class _Found(NamedTuple):
     """Of one training, the main score on dev, and all on the test set, if there is one."""
 
@@ -128,15 +187,20 @@ def _trained(settings: Config, start: Path | None, out: Path, resume: bool) -> _
     pipeline = Pipeline.from_config(settings)
     data = settings.data
     outcome = pipeline.fit(_corpus(data.train), _corpus(data.dev), start=start, out=out, resume=resume)
-    if outcome.interrupted:
-        print(
-            f"korseq: interrupted after step {outcome.steps:,}; go on with the same command and --resume",
-            file=sys.stderr,
-        )
+    if not _ended(outcome, out):
         return None
-    print(f"korseq: saved {out} (step {outcome.best_step:,} of {outcome.steps:,} was the best)", file=sys.stderr)
     dev = float("nan") if outcome.best_score is None else outcome.best_score
     return _Found(dev, None if data.test is None else pipeline.evaluate(_corpus(data.test)))
+
+
+def _ended(outcome: Outcome, out: Path) -> bool:
+    """Whether a training came to its end; says so."""
+    if outcome.interrupted:
+        went = f"interrupted after step {outcome.steps:,}; go on with the same command and --resume"
+    else:
+        went = f"saved {out} (step {outcome.best_step:,} of {outcome.steps:,} was the best)"
+    print(f"korseq: {went}", file=sys.stderr)
+    return not outcome.interrupted
 
 
 def _print_seeds(seeds: Sequence[int], found: Sequence[_Found]) -> None:

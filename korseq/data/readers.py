@@ -21,12 +21,16 @@ from korseq.data.hub import HUB_NAME, dataset_rows, from_hub, split_of
 from korseq.data.pairs import SOURCE_NAMES, TARGET_NAMES, PairFilter, open_pairs
 from korseq.errors import DataError
 from korseq.registry import Section, settings
+from korseq.text.clean import clean
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Kind: TypeAlias = Literal["label", "spans", "pairs", "text"]
 Source: TypeAlias = "str | Path | Dataset | Iterable[Any]"
+
+# What there is nothing to learn from without characters in it, and what it is called.
+_NEVER_EMPTY = {"text": "text", "pairs": "source"}
 
 
 @settings
@@ -90,8 +94,8 @@ def read(
         labelled: Whether a label is needed.
         kind: What is learnt of a text. "spans": entities, or the words with their tags; files are then annotated texts (see
             `korseq.data.annotations`), and in-memory rows have a list of spans (start, end, label) for a label. "pairs": another
-            text; see `korseq.data.pairs`. "text": nothing else; a `.txt` file then has a text a line, and empty lines are none,
-            unless `options.text` names a column of it.
+            text; both are cleaned, as what is written is; see `korseq.data.pairs`. "text": nothing else; a `.txt` file then has a
+            text a line, and empty lines are none, unless `options.text` names a column of it.
         texts: How many texts a row has: one, or two.
 
     Returns:
@@ -125,6 +129,8 @@ def read(
     if second is not None:
         kept["second"] = []
     for row in _with(first, rows):
+        if kind == "pairs":
+            row = _cleaned(row, (text, label))
         problem = row.problem or _problem(row, text, label)
         if second is not None and not problem:
             problem = _problem(row, second, None)
@@ -132,8 +138,8 @@ def read(
             problems.append(row._replace(problem=problem))
             continue
         content = _as_text(row.cells[text])
-        if kind == "text" and not content.strip():
-            problems.append(row._replace(problem="the text is empty"))
+        if kind in _NEVER_EMPTY and not content.strip():
+            problems.append(row._replace(problem=f"the {_NEVER_EMPTY[kind]} is empty"))
             continue
         if label is not None:
             try:
@@ -193,7 +199,9 @@ def as_dataset(columns: dict[str, list[Any]], name: str, skipped: int, spans: bo
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         # Labels of mixed types, such as 1 and "긍정": keep them as the strings that a person would see.
         lists = all(isinstance(label, list) for label in labels or [])
-        table = table.append_column("label", pa.array([_as_seen(v, lists) for v in labels or []]))
+        shares = any(isinstance(label, Mapping) for label in labels or [])  # with probabilities; others are certain
+        seen = [_as_shares(v) if shares else _as_seen(v, lists) for v in labels or []]
+        table = table.append_column("label", pa.array(seen))
     return datasets.Dataset(table, info=datasets.DatasetInfo(description=f"{name}\n{skipped}"))
 
 
@@ -201,6 +209,11 @@ def _as_seen(label: Any, lists: bool) -> Any:
     if lists and isinstance(label, list):
         return [_as_seen(one, lists) for one in label]
     return None if label is None else str(label)
+
+
+def _as_shares(label: Any) -> dict[str, float]:
+    shares = label if isinstance(label, Mapping) else dict.fromkeys(label if isinstance(label, list) else [label], 1.0)
+    return {str(name): share for name, share in shares.items()}
 
 
 def _with(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
@@ -236,6 +249,11 @@ def _roles(
     text = find_column(source, columns, options.text, usual_texts, "text")
     usual = SPAN_NAMES if kind == "spans" else LABEL_NAMES
     return text, find_column(source, columns, options.label, usual, "label") if labelled else None
+
+
+def _cleaned(row: Row, columns: Sequence[str | None]) -> Row:
+    cells = {column: row.cells.get(column) for column in columns if column is not None}
+    return row._replace(cells={name: clean(cell).text if isinstance(cell, str) else cell for name, cell in cells.items()})
 
 
 def _problem(row: Row, text: str, label: str | None) -> str | None:

@@ -165,3 +165,19 @@ class Head(ABC):
     def canonical(self, value: Any) -> Any:
         """The target value in the form in which metrics compare it with predictions."""
         return value
+
+    def lesson(self, answers: Sequence[Mapping[str, Any]]) -> Any:
+        """What the answers of trained pipelines with such a head, its teachers, say of a text together: a target value.
+
+        Args:
+            answers: Of one text, as dictionaries; one a teacher.
+
+        Raises:
+            ValueError: If nothing is to be learnt of such answers.
+        """
+        raise ValueError(f"{type(self).__name__} cannot learn from other pipelines' answers")
+
+    def blended(self, own: Any, lesson: Any, weight: float) -> Any:
+        """The target value of a text that has one of its own beside the lesson, whose share is `weight`. Where the two cannot be
+        mixed, it is its own."""
+        return own

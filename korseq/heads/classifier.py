@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Annotated, Any
 
 import torch
@@ -20,6 +21,9 @@ from korseq.nn.pooling import AttentionPooling, Pooling, Poolings, pooling_contr
 from korseq.nn.sequences import Batch
 from korseq.registry import Plug, component
 from korseq.shapes import Shape
+
+# What probabilities that people write may lack to 1.
+_ROUNDED = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,9 @@ class Classifier(Head):
         hidden_size: Width of a layer between pooling and labels; None for no such layer.
         dropout: On the pooled vector, and on the hidden layer.
         label_smoothing: Probability mass given evenly to all labels in training (Szegedy et al. 2016); not for multi-label.
+
+    A label may be given as probabilities, {"긍정": 0.8, "부정": 0.2}: so say several people who disagree, or a teacher
+    (Hinton et al. 2015). Labels that are not named have none. Metrics compare with the likeliest.
     """
 
     pooling: Annotated[Pooling | tuple[Pooling, ...], Plug("pooling", many=True)] = (AttentionPooling(),)
@@ -98,11 +105,7 @@ class Classifier(Head):
         return texts_of(self.pooling)
 
     def learn_labels(self, values: Iterable[Any]) -> LabelSet:
-        found = (
-            {label for value in values for label in self.canonical(value)}
-            if self.multi_label
-            else set(map(self.canonical, values))
-        )
+        found = {label for value in values for label in self._names(value)}
         if not self.multi_label and len(found) < 2:
             raise ValueError(
                 f"a classifier needs at least two labels, the data has {sorted(found) or 'none'}; check the label column"
@@ -120,7 +123,21 @@ class Classifier(Head):
             raise ValueError("no text has a label; check the label column")
         return LabelSet(sorted(found))
 
+    def _names(self, value: Any) -> Iterable[str]:
+        """The labels that a value names."""
+        if isinstance(value, Mapping):
+            return _probabilities(value)
+        found: str | tuple[str, ...] = self.canonical(value)
+        return (found,) if isinstance(found, str) else found
+
     def target(self, value: Any, labels: LabelSet) -> int | list[float]:
+        """The index of the label; or, of probabilities and with `multi_label`, a number for each."""
+        if isinstance(value, Mapping):
+            given = {labels.index(label): share for label, share in _probabilities(value).items()}
+            total = 1.0 if self.multi_label else sum(given.values())
+            if not abs(total - 1) < _ROUNDED or max(given.values(), default=0) > 1:
+                raise ValueError(f"the probabilities {value!r:.200} must be at most 1 each, and make 1 together")
+            return [given.get(i, 0.0) / total for i in range(len(labels))]
         if not self.multi_label:
             return labels.index(self.canonical(value))
         indices = {labels.index(label) for label in self.canonical(value)}
@@ -136,6 +153,26 @@ class Classifier(Head):
         ]
         return mistakes + pooling_contradictions(self.pooling, "head.pooling")
 
+    def stratum(self, value: Any) -> str:
+        return str(self.canonical(value))
+
+    def lesson(self, answers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """The mean probability of every label."""
+        known = [sorted(answer["scores"]) for answer in answers]
+        for others in known[1:]:
+            if others != known[0]:
+                raise ValueError(f"know different labels, {known[0]} and {others}")
+        return {label: fmean(answer["scores"][label] for answer in answers) for label in answers[0]["scores"]}
+
+    def blended(self, own: Any, lesson: Mapping[str, float], weight: float) -> dict[str, float]:
+        """Hinton et al. 2015, section 2, at a temperature of 1."""
+        names = self.canonical(own)
+        given = names if isinstance(names, tuple) else (names,)
+        for label in given:
+            if label not in lesson:
+                raise ValueError(f"know no label {label!r}, which the data has; they know {sorted(lesson)}")
+        return {label: weight * share + (1 - weight) * (label in given) for label, share in lesson.items()}
+
     def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
         scores: dict[str, Shape] = dict.fromkeys(labels.labels, float)
         return (
@@ -145,7 +182,13 @@ class Classifier(Head):
         )
 
     def canonical(self, value: Any) -> Any:
-        """A label as a string; with `multi_label` a tuple of them."""
+        """A label as a string, the likeliest of several; with `multi_label` a tuple of them, of probabilities those of at least
+        one half."""
+        if isinstance(value, Mapping):
+            shares = _probabilities(value)
+            if self.multi_label:
+                return tuple(sorted(label for label, share in shares.items() if share >= 0.5))
+            return max(sorted(shares), key=shares.__getitem__)
         if self.multi_label:
             several = (
                 value.split("|") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
@@ -156,6 +199,17 @@ class Classifier(Head):
                 f"{value!r} is a list; set multi_label = true in the head if a text can have several labels"
             )
         return _label(value)
+
+
+def _probabilities(value: Mapping[Any, Any]) -> dict[str, float]:
+    """Of each label that is named; Arrow names all, with None for most."""
+    found = {_label(label): share for label, share in value.items() if share is not None}
+    if not found:
+        raise ValueError("the label is empty")
+    for label, share in found.items():
+        if isinstance(share, bool) or not isinstance(share, int | float) or not share >= 0:
+            raise ValueError(f"the probability of the label {label!r} is {share!r}, which is none")
+    return found
 
 
 def _is_empty(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Annotated, Any
 
 import numpy as np
@@ -73,6 +74,13 @@ class Regressor(Head):
 
     def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
         return {"value": float}
+
+    def lesson(self, answers: Sequence[Mapping[str, Any]]) -> float:
+        """The mean."""
+        return fmean(answer["value"] for answer in answers)
+
+    def blended(self, own: Any, lesson: float, weight: float) -> float:
+        return weight * lesson + (1 - weight) * self.canonical(own)
 
     def canonical(self, value: Any) -> float:
         try:

@@ -60,7 +60,7 @@ class Seq2Seq(Head):
         search: How the best target is looked for. `Pipeline.with_search` tries others.
         label_smoothing: Probability mass given evenly to all symbols in training (Szegedy et al. 2016).
         scheduled_sampling: Share of the symbols that training lets the decoder read as it would have written them itself, in
-            the place of the target's (Bengio et al. 2015); costs another pass.
+            the place of the target's (Bengio et al. 2015), here the same from the first step to the last; costs another pass.
     """
 
     decoder: Annotated[Decoder, Plug("decoder")] = TransformerDecoder()
@@ -98,6 +98,18 @@ class Seq2Seq(Head):
 
     def stratum(self, value: Any) -> str:
         return ""  # all rows are alike
+
+    def lesson(self, answers: Sequence[Mapping[str, Any]]) -> str:
+        """What the one teacher wrote (Kim & Rush 2016, section 3.2)."""
+        if len(answers) > 1:
+            raise ValueError("texts that several teachers wrote have no mean; name one teacher")
+        output: str = answers[0]["output"]
+        return output
+
+    def contradictions(self) -> list[str]:
+        if self.search.wants_attention and not self.decoder.attends:
+            return ["head.search: coverage_penalty has no meaning for a decoder without attention; leave it out"]
+        return []
 
     def build(self, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule] = ()) -> Seq2SeqModule:
         (embedding,) = stages

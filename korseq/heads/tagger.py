@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -148,6 +149,19 @@ class Tagger(Head):
         each = self.scheme == "each"
         spans = [LabeledSpan(i, i + 1, tag) for i, tag in enumerate(tags.tags)] if each else from_tags(tags.tags)
         return [(span, float(tags.scores[span.start : span.end].min())) for span in spans]
+
+    def lesson(self, answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The entities that more than half of the teachers found, or the commonest tag of every word."""
+        if self.scheme == "each":
+            words = zip(*(answer["words"] for answer in answers), strict=True)
+            common = [Counter(word["tag"] for word in of_place).most_common(1)[0][0] for of_place in words]
+            places = [(word["start"], word["end"]) for word in answers[0]["words"]]
+            found = [(*place, tag) for place, tag in zip(places, common, strict=True)]
+        else:
+            votes = Counter((e["start"], e["end"], e["label"]) for answer in answers for e in answer["entities"])
+            # No two of these overlap: some teacher would have found both.
+            found = sorted(span for span, count in votes.items() if count > len(answers) / 2)
+        return [LabeledSpan(*span)._asdict() for span in found]
 
     def build(self, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule] = ()) -> TaggerModule:
         return TaggerModule(self, input_size, labels, stages)

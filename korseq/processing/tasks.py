@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 from korseq.errors import CheckpointError
 from korseq.files import PIPELINE_FILE
+from korseq.resources import trained
 from korseq.shapes import Shape
 from korseq.text.alignment import Analysis
 from korseq.text.tokenizers import KiwiTokenizer
@@ -69,7 +70,7 @@ class Predict(Task):
     """The predictions of a trained pipeline.
 
     Args:
-        folder: Where it was saved.
+        folder: Where it was saved; or the name of one that comes with korseq.
         precision: Of the network's arithmetic.
     """
 
@@ -77,7 +78,7 @@ class Predict(Task):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
     def identity(self) -> str:
-        description = Path(self.folder) / PIPELINE_FILE
+        description = trained(self.folder) / PIPELINE_FILE
         try:
             content = description.read_bytes()  # which has the checksums of all other files
         except OSError as error:

@@ -285,3 +285,45 @@ def test_one_logit_is_for_two_labels() -> None:
 def test_one_logit_goes_on_only_with_the_same_two_labels() -> None:
     rows = binary().named_rows("output.weight", LabelSet(["부정", "긍정"]))
     assert rows == ((0,), ("부정 or 긍정",))
+
+
+# Labels as probabilities ------------------------------------------------------------------------------------------------
+
+
+def test_labels_may_be_probabilities() -> None:
+    head = Classifier()
+    values = [{"긍정": 0.75, "부정": 0.25, "중립": None}, {"중립": 1}]
+    labels = head.learn_labels(values)
+    assert labels.labels == ("긍정", "부정", "중립")
+    assert [head.canonical(value) for value in values] == ["긍정", "중립"]
+    assert [head.target(value, labels) for value in values] == [[0.75, 0.25, 0.0], [0.0, 0.0, 1.0]]
+    assert head.stratum(values[0]) == "긍정"
+
+
+def test_the_loss_of_probabilities_is_the_mean_of_those_of_the_labels() -> None:
+    module = build()
+    logits = torch.randn(1, 3)
+    each = torch.stack([module.loss(logits, torch.tensor([label]))[0] for label in range(3)])
+    shares = torch.tensor([[0.2, 0.5, 0.3]])
+    torch.testing.assert_close(module.loss(logits, shares)[0], (shares[0] * each).sum())
+
+
+def test_of_several_labels_each_has_its_own_probability() -> None:
+    head = Classifier(multi_label=True)
+    value = {"긍정": 0.9, "부정": 0.75, "중립": 0.1}
+    assert head.canonical(value) == ("긍정", "부정")
+    assert head.target(value, LABELS) == [0.75, 0.9, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"긍정": 0.7, "부정": 0.7}, "make 1 together"),
+        ({"긍정": 1.5, "부정": -0.5}, "which is none"),
+        ({"긍정": "0.5", "부정": 0.5}, "which is none"),
+        ({"긍정": None}, "the label is empty"),
+    ],
+)
+def test_what_is_no_probability_is_refused(value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Classifier().target(value, LABELS)

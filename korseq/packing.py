@@ -1,0 +1,50 @@
+"""Weights in fewer bits, for pipelines that are to be small on the disk. They are computed with as before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+Storage: TypeAlias = Literal["float32", "float16", "int8"]
+
+# Beside a matrix of int8: what its rows are multiplied by.
+_SCALE = ".scale"
+# Smaller ones (scores of transitions, outputs for a few labels) take no room, and matter most.
+_LEAST = 16384
+
+
+def packed(weights: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
+    """The weights as they are stored.
+
+    Args:
+        storage: "float16" halves their size. "int8" is half of that: every row of a large matrix is divided by a 127th of its
+            largest number and rounded; the rest is float16.
+    """
+    found = {}
+    for name, tensor in weights.items():
+        if storage == "float32" or not tensor.is_floating_point():
+            found[name] = tensor
+        elif storage == "int8" and tensor.dim() > 1 and tensor.numel() >= _LEAST and tensor.isfinite().all():
+            rows = tensor.detach().float().flatten(1)
+            scale = rows.abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny) / 127  # (rows,)
+            found[name] = (rows / scale.unsqueeze(1)).round().to(torch.int8).view(tensor.shape)
+            found[name + _SCALE] = scale
+        else:
+            half = tensor.half()
+            found[name] = half if torch.equal(half.isfinite(), tensor.isfinite()) else tensor  # beyond its range
+    return found
+
+
+def unpacked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights to compute with, whatever `packed` made of them."""
+    found = {}
+    for name, tensor in stored.items():
+        if name + _SCALE in stored:
+            scale = stored[name + _SCALE].view(-1, *[1] * (tensor.dim() - 1))
+            found[name] = tensor.float() * scale
+        elif not name.endswith(_SCALE) or name.removesuffix(_SCALE) not in stored:
+            found[name] = tensor.float() if tensor.dtype == torch.float16 else tensor
+    return found
