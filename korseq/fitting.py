@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +44,7 @@ from korseq.prepare import (
 )
 from korseq.saving import Saved, write_run
 from korseq.text.vocabulary import Vocabulary
+from korseq.training.reports import Report
 from korseq.training.run import Outcome, is_main_process, run
 from korseq.training.scores import Scores
 from korseq.warm_start import warm_start
@@ -72,6 +73,7 @@ def fit(
     resume: bool,
     progress: bool,
     device: torch.device,
+    reports: Sequence[Report] = (),
 ) -> tuple[Config, Fitted, Outcome]:
     """Train; see `Pipeline.fit`.
 
@@ -119,7 +121,7 @@ def fit(
     identity = identity_of(config, vocabularies, data, held_out.data, model, weights)
     if folder and is_main_process():
         write_run(folder, config)
-    outcome = run(model, data, config.training, evaluate, folder, resume, identity, progress, device)
+    outcome = run(model, data, config.training, evaluate, folder, resume, identity, progress, device, reports)
     model.to(device)
     scores = evaluate()
     model.eval()  # after the evaluation, which leaves the parts it shares as it found them
@@ -132,7 +134,7 @@ def fit(
         scores,
         figures_of(vocabularies) or (),
     )
-    return config, Fitted(vocabularies, labels, model, card), outcome
+    return config, Fitted(vocabularies, labels, model, card), replace(outcome, dev=scores)
 
 
 def _encoded(

@@ -16,7 +16,7 @@ from korseq.data.batches import collate, prediction_batches
 from korseq.data.encoded import EncodedData
 from korseq.heads.base import HeadModule, Prediction
 from korseq.nn.embeddings import Embeddings
-from korseq.nn.encoders.base import Encoded, EncoderModule
+from korseq.nn.encoders.base import Encoded, EncoderModule, Stack
 from korseq.nn.sequences import Batch
 from korseq.progress import progress_bar
 
@@ -34,6 +34,12 @@ class SequenceModel(nn.Module):
     def __init__(self, embeddings: Embeddings, encoder: EncoderModule, head: HeadModule) -> None:
         super().__init__()
         self.embeddings, self.encoder, self.head = embeddings, encoder, head
+
+    @property
+    def stages(self) -> tuple[nn.Module, ...]:
+        """From the head down to what reads the text: the head, every encoder, the embeddings."""
+        encoders = self.encoder.layers if isinstance(self.encoder, Stack) else [self.encoder]
+        return self.head, *reversed(list(encoders)), self.embeddings
 
     def encode(self, batch: Batch) -> Encoded:
         """The encoder's states; every row of the batch's mask has at least one real token."""

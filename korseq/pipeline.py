@@ -53,6 +53,7 @@ from korseq.shapes import Shape
 from korseq.text.noise import NoiseKind
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
 from korseq.training.comparison import Comparison, compared, require_comparable
+from korseq.training.reports import Report
 from korseq.training.run import Outcome, is_main_process
 from korseq.training.scores import Scores
 from korseq.training.settings import Training
@@ -133,6 +134,7 @@ class Pipeline:
         out: str | Path | None = None,
         resume: bool = False,
         progress: bool = True,
+        reports: Sequence[Report] = (),
     ) -> Outcome:
         """Train; the pipeline then holds the weights that did best on dev.
 
@@ -150,6 +152,7 @@ class Pipeline:
             out: Folder for the trained pipeline, checkpoints and metrics; None to keep everything in memory.
             resume: Continue the broken run in `out`.
             progress: Show bars and dev scores on stderr.
+            reports: What else is told of every step, such as an experiment tracker; see `korseq.training.Report`.
 
         Raises:
             DataError: If the data cannot be used.
@@ -164,7 +167,9 @@ class Pipeline:
         )
         folder = Path(out) if out else None
         before = None if origin is None else origin.saved()
-        self.config, self._fitted, outcome = fit(config, train, dev, before, folder, resume, progress, self.device)
+        self.config, self._fitted, outcome = fit(
+            config, train, dev, before, folder, resume, progress, self.device, reports
+        )
         self._compacted.clear()
         if folder and is_main_process():
             self.save(folder)

@@ -29,7 +29,7 @@ FLOORS: list[set[str]] = [
     {"fitting"},
     {"pipeline"},
     {"processing"},
-    {"distillation"},
+    {"distillation", "tuning"},
     {"demo", "doctor", "gallery"},
     {"cli"},
     {"__main__"},

@@ -11,7 +11,7 @@ import warnings
 
 import typer
 
-from korseq.cli import checks, corpora, training, using
+from korseq.cli import checks, corpora, scoring, training, using
 from korseq.errors import KorseqError
 
 __all__ = ["app", "main"]
@@ -24,7 +24,7 @@ app = typer.Typer(
     help="Korean NLP with small models: train, evaluate and use pipelines that read raw Korean text.",
 )
 # As `--help` lists them.
-for commands in (training.commands, using.commands, corpora.commands, checks.commands):
+for commands in (training.commands, scoring.commands, using.commands, corpora.commands, checks.commands):
     app.add_typer(commands)
 
 

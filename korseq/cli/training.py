@@ -1,32 +1,33 @@
-"""Commands that train pipelines and score them."""
+"""Commands that train pipelines."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from korseq.cli.options import Beam, Run, TextColumn, search_of
+from korseq.cli.names import config_file, data_source
+from korseq.cli.options import TextColumn
+from korseq.cli.tables import print_scores, print_trials, shown
 from korseq.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from korseq.config import Config
-    from korseq.data.readers import DataSettings
     from korseq.training import Outcome, Scores
 
 commands = typer.Typer()
 
-DataChanges = Annotated[
+Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change how data is read, such as data.tag=xpos."),
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, such as data.train=FILE."),
 ]
-LabelColumn = Annotated[str | None, typer.Option("--label", help="Column with the labels, if it has no usual name.")]
+Seed = Annotated[int | None, typer.Option(help="Same as --set training.seed=N.", min=0)]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the broken run in OUT.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the pipeline in OUT.")]
 
 
 @commands.command(
@@ -58,15 +59,13 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the trained pipeline, its checkpoints and metrics.")] = Path(
         "runs/new"
     ),
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, such as data.train=FILE.")
-    ] = None,
+    set_: Changes = None,
     start: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="Start from this trained pipeline (fine-tuning).")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the broken run in OUT.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pipeline in OUT.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=N.", min=0)] = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    seed: Seed = None,
     seeds: Annotated[
         int, typer.Option(help="Train so many times, with training.seed and the next ones, into OUT/seed-N.", min=1)
     ] = 1,
@@ -78,10 +77,10 @@ def train(
     from korseq.files import CHECKPOINT_FILE, PIPELINE_FILE
     from korseq.resources import trained
 
-    changes = [*(set_ or []), *([] if seed is None else [f"training.seed={seed}"])]
+    changes = _changes(set_, seed)
     if config is None and start is None:
         raise ConfigError("give a TOML file (korseq train pipelines/sentiment.toml …), or --from a trained pipeline")
-    path = _shipped(config) if config else trained(start or "") / PIPELINE_FILE
+    path = config_file(config) if config else trained(start or "") / PIPELINE_FILE
     if config:
         settings = read_config(path, changes)
     else:  # the new data is what the caller names, not what the old pipeline was trained on
@@ -92,10 +91,7 @@ def train(
     several = range(settings.training.seed, settings.training.seed + seeds)
     folders = [out] if seeds == 1 else [out / f"seed-{number}" for number in several]
     for folder in folders:
-        if (folder / PIPELINE_FILE).exists() and not (resume or overwrite):
-            raise CheckpointError(
-                f"{folder}: holds a trained pipeline already; give another --out, --overwrite it, or --resume its training"
-            )
+        _require_free(folder, resume or overwrite)
     # Of several, the later ones may not have begun when they were broken off.
     begun = [folder for folder in folders if any((folder / name).exists() for name in (PIPELINE_FILE, CHECKPOINT_FILE))]
     if resume and not begun:
@@ -110,7 +106,7 @@ def train(
     if seeds > 1 and found:
         _print_seeds(several, found)
     elif found and found[0].test is not None:
-        _print_scores(found[0].test, False)
+        print_scores(found[0].test, False)
     if len(found) < seeds:
         sys.exit(130)
 
@@ -118,10 +114,43 @@ def train(
 @commands.command(
     epilog="""**Examples**
 
+- `korseq pretrain reviews.txt --out runs/reviews` (a text a line)
+
+- `korseq train --from runs/reviews --set 'head={type="Classifier"}' --set data.train=labelled.csv --out runs/mine` (then; with
+few labels `--set training.stage_decay=0.4 --set training.unfreeze=true` may help)
+
+- `korseq pretrain 'reviews.tsv.gz' --text document --set training.epochs=1 --out runs/reviews`
+"""
+)
+def pretrain(
+    corpus: Annotated[str, typer.Argument(help="File of texts, or a hub name.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the trained pipeline, its checkpoints and metrics.")],
+    config: Annotated[Path, typer.Option(help="TOML file of a language model.")] = Path("pipelines/pretrain.toml"),
+    text: TextColumn = None,
+    set_: Changes = None,
+    seed: Seed = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train an encoder on texts without labels, to be trained further with `korseq train --from`: a language model."""
+    from korseq.config import read_config
+
+    changes = _changes(set_, seed)
+    settings = read_config(config_file(config), changes)
+    if settings.head.reads != "text":
+        raise ConfigError(f"{config}: has the head {type(settings.head).__name__}; texts alone teach a LanguageModel")
+    data = replace(settings.data, train=corpus, text=text or settings.data.text)
+    _require_free(out, resume or overwrite)
+    _trained(replace(settings, data=data), None, out, resume)
+
+
+@commands.command(
+    epilog="""**Examples**
+
 - `korseq distill runs/a runs/b runs/c --student pipelines/sentiment.toml --set data.train=reviews.csv --out runs/small`
 
-- `korseq distill runs/a --student small.toml --set data.train=reviews.csv --texts more.txt --out runs/small` (and texts without \
-labels)
+- `korseq distill runs/a --student small.toml --set data.train=reviews.csv --texts more.txt --out runs/small` (and
+texts without labels)
 
 The same command goes on after Ctrl-C while the teachers answer; with `--resume` while the student learns."""
 )
@@ -138,39 +167,90 @@ def distill(
     ] = None,
     text: TextColumn = None,
     weight: Annotated[float, typer.Option(help="Share of the teachers where a text has a label.", min=0, max=1)] = 0.5,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, such as data.train=FILE.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Same as --set training.seed=N.", min=0)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the broken training in OUT.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pipeline in OUT.")] = False,
+    set_: Changes = None,
+    seed: Seed = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train one pipeline on the answers of several others, on texts with labels and without (knowledge distillation)."""
     from korseq import Pipeline
     from korseq.config import read_config
     from korseq.distillation import distill as learn
-    from korseq.files import PIPELINE_FILE
 
-    changes = [*(set_ or []), *([] if seed is None else [f"training.seed={seed}"])]
-    settings = read_config(_shipped(student), changes)
-    if (out / PIPELINE_FILE).exists() and not (resume or overwrite):
-        raise CheckpointError(
-            f"{out}: holds a trained pipeline already; give another --out, --overwrite it, or --resume"
-        )
+    changes = _changes(set_, seed)
+    settings = read_config(config_file(student), changes)
+    _require_free(out, resume or overwrite)
     pipeline, data = Pipeline.from_config(settings), settings.data
     outcome = learn(
         teachers,
         pipeline,
-        _corpus(data.train),
-        _corpus(data.dev),
-        texts=[_corpus(file) for file in texts or ()],
+        data_source(data.train),
+        data_source(data.dev),
+        texts=[data_source(file) for file in texts or ()],
         text=text,
         weight=weight,
         out=out,
         resume=resume,
     )
     if _ended(outcome, out) and data.test is not None:
-        _print_scores(pipeline.evaluate(_corpus(data.test)), False)
+        print_scores(pipeline.evaluate(data_source(data.test)), False)
+
+
+@commands.command(
+    epilog="""**Examples**
+
+- `korseq tune pipelines/sentiment.toml --set data.train=reviews.csv --trials 20 --out runs/tune`
+
+- `korseq tune pipelines/ner.toml --set data.train=ner.jsonl --space space.toml --out runs/tune` (see pipelines/tune.toml)
+
+The same command goes on after Ctrl-C or a crash; with more `--trials` it goes further. Then train with what was found, on other
+seeds: `korseq train runs/tune/best.toml --seeds 3 --out runs/best`"""
+)
+def tune(
+    config: Annotated[Path, typer.Argument(help="TOML file of a pipeline.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the trials, the best settings and the best pipeline.")],
+    space: Annotated[Path, typer.Option(help="TOML file of what is to be chosen, and from what.")] = Path(
+        "pipelines/tune.toml"
+    ),
+    trials: Annotated[int, typer.Option(help="Trainings in all.", min=1)] = 20,
+    set_: Changes = None,
+    seed: Seed = None,
+) -> None:
+    """Look for the settings that do best on dev, with Optuna."""
+    from korseq.config import read_config
+    from korseq.tuning import BEST_SETTINGS, read_space
+    from korseq.tuning import tune as look
+
+    settings = read_config(config_file(config), _changes(set_, seed))
+    data = settings.data
+    if data.train is None:
+        raise ConfigError(f"{config}: there is no training data; add --set data.train=FILE")
+    try:
+        found = look(
+            settings, read_space(config_file(space)), trials, data_source(data.train), data_source(data.dev), out=out
+        )
+    except KeyboardInterrupt:
+        print("korseq: interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+    print_trials(found)
+    if any(tried.score is not None for tried in found):
+        print(f"korseq: the best settings are in {out / BEST_SETTINGS}", file=sys.stderr)
+    else:
+        sys.exit("korseq: not one trial came to its end")
+
+
+def _changes(set_: list[str] | None, seed: int | None) -> list[str]:
+    return [*(set_ or []), *([] if seed is None else [f"training.seed={seed}"])]
+
+
+def _require_free(out: Path, allowed: bool) -> None:
+    """Raise CheckpointError if a trained pipeline would be lost."""
+    from korseq.files import PIPELINE_FILE
+
+    if (out / PIPELINE_FILE).exists() and not allowed:
+        raise CheckpointError(
+            f"{out}: holds a trained pipeline already; give another --out, --overwrite it, or --resume its training"
+        )
 
 
 class _Found(NamedTuple):
@@ -186,11 +266,11 @@ def _trained(settings: Config, start: Path | None, out: Path, resume: bool) -> _
 
     pipeline = Pipeline.from_config(settings)
     data = settings.data
-    outcome = pipeline.fit(_corpus(data.train), _corpus(data.dev), start=start, out=out, resume=resume)
+    outcome = pipeline.fit(data_source(data.train), data_source(data.dev), start=start, out=out, resume=resume)
     if not _ended(outcome, out):
         return None
     dev = float("nan") if outcome.best_score is None else outcome.best_score
-    return _Found(dev, None if data.test is None else pipeline.evaluate(_corpus(data.test)))
+    return _Found(dev, None if data.test is None else pipeline.evaluate(data_source(data.test)))
 
 
 def _ended(outcome: Outcome, out: Path) -> bool:
@@ -215,155 +295,9 @@ def _print_seeds(seeds: Sequence[int], found: Sequence[_Found]) -> None:
     columns |= {f"test: {tests[0].main}": [scores[scores.main] for scores in tests]} if tests else {}
     table = Table("seed", *columns)
     for seed, *values in zip(seeds, *columns.values(), strict=False):  # those that Ctrl-C has left
-        table.add_row(str(seed), *map(_shown, values))
+        table.add_row(str(seed), *map(shown, values))
     table.add_section()
-    table.add_row("mean", *(_shown(statistics.mean(values)) for values in columns.values()))
+    table.add_row("mean", *(shown(statistics.mean(values)) for values in columns.values()))
     if len(found) > 1:
-        table.add_row("standard deviation", *(_shown(statistics.stdev(values)) for values in columns.values()))
+        table.add_row("standard deviation", *(shown(statistics.stdev(values)) for values in columns.values()))
     Console().print(table)
-
-
-@commands.command(
-    epilog="""**Examples**
-
-- `korseq evaluate runs/nsmc test.tsv --json`
-
-- `korseq evaluate runs/nsmc test.tsv --noise` (and how much careless writing costs)
-"""
-)
-def evaluate(
-    run: Run,
-    file: Annotated[str, typer.Argument(help="File with texts and their answers, or a hub name.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    text: TextColumn = None,
-    label: LabelColumn = None,
-    set_: DataChanges = None,
-    beam: Beam = None,
-    noise: Annotated[
-        bool,
-        typer.Option(
-            "--noise",
-            help="Score again without spaces, with typos, decomposed Hangul (NFD), ㅋㅋ, drawn-out vowels and wrong particles.",
-        ),
-    ] = False,
-) -> None:
-    """Score a trained pipeline on data that has the answers; a language model on texts."""
-    from korseq import Pipeline
-    from korseq.labelled import require_noise
-    from korseq.text.noise import NOISES
-
-    pipeline = Pipeline.load(run)
-    search = search_of(pipeline, beam, None, {})
-    pipeline = pipeline if search is None else pipeline.with_search(search)
-    data = _reading(pipeline.config, text, label, set_)
-    for kind in NOISES if noise else ():
-        require_noise(pipeline.config, kind)
-    scores = pipeline.evaluate(file, data)
-    if noise:
-        main = scores.main
-        noisy = {kind: pipeline.evaluate(file, data, kind)[main] for kind in NOISES}
-        costs = {kind: {main: value, "difference": value - scores[main]} for kind, value in noisy.items()}
-        scores = replace(scores, values=scores.values | {"noise": costs})
-    _print_scores(scores, as_json)
-
-
-@commands.command(epilog="**Example**: `korseq compare runs/old runs/new test.tsv`")
-def compare(
-    first: Annotated[Path, typer.Argument(help="Folder of a trained pipeline.", show_default=False)],
-    second: Annotated[Path, typer.Argument(help="Folder of another.", show_default=False)],
-    file: Annotated[str, typer.Argument(help="File with texts and their answers, or a hub name.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    text: TextColumn = None,
-    label: LabelColumn = None,
-    set_: DataChanges = None,
-) -> None:
-    """Say whether the second of two trained pipelines is better than the first, or only happened to be (paired bootstrap)."""
-    from korseq import Pipeline
-
-    pipelines = Pipeline.load(first), Pipeline.load(second)
-    asked = _reading(pipelines[0].config, text, label, set_) if text or label or set_ else None  # else each its own way
-    found = pipelines[0].compare(pipelines[1], file, asked)
-    if as_json:
-        print(json.dumps(found.as_dict(), ensure_ascii=False))
-        return
-    low, high = found.interval
-    print(f"{found.score}: {found.first:.4f} ({first}), {found.second:.4f} ({second}), over {found.count:,} texts")
-    least = "≤" if found.p <= 1e-3 else "="
-    print(f"difference: {found.difference:+.4f}, 95% interval {low:+.4f} to {high:+.4f}, p {least} {found.p:.3f}")
-    print("this may be chance" if found.verdict == "chance" else f"the second is {found.verdict}")
-
-
-def _reading(config: Config, text: str | None, label: str | None, changes: list[str] | None) -> DataSettings:
-    """How data is read to score a pipeline."""
-    from korseq.config import changed
-
-    foreign = [change for change in changes or [] if not change.startswith("data.")]
-    if foreign:
-        raise ConfigError(f"--set {foreign[0]}: a trained pipeline is scored as it is; only data.… can be set")
-    data = changed(config, changes or []).data
-    return replace(data, text=text or data.text, label=label or data.label)
-
-
-def _shipped(path: Path) -> Path:
-    """The path itself, or the file of that name that comes with korseq."""
-    from korseq.resources import resource
-
-    try:
-        return path if path.exists() else resource(str(path))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file") from None
-
-
-@overload
-def _corpus(source: str) -> str: ...
-@overload
-def _corpus(source: None) -> None: ...
-def _corpus(source: str | None) -> str | None:
-    """The source itself, or the corpus of that name that comes with korseq."""
-    from korseq.resources import resource
-
-    if source is not None and source.startswith("corpora/") and not Path(source).exists():
-        with suppress(FileNotFoundError):
-            return str(resource(source))
-    return source
-
-
-def _print_scores(scores: Scores, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(scores.values, ensure_ascii=False))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    overall = Table("score", "value")
-    for name, value in scores.values.items():
-        if name == "errors":
-            for kind, count in value.items():
-                overall.add_row(f"errors: {kind}", _shown(count))
-        elif not isinstance(value, dict):
-            overall.add_row(name, _shown(value))
-    console = Console()
-    console.print(overall)
-    confused = scores.values.get("confusion") or {}
-    answers = sorted({answer for row in confused.values() for answer in row})
-    rows_of = {name: scores.values.get(key) or {} for name, key in (("label", "labels"), ("noise", "noise"))}
-    if len(answers) <= _WIDEST and "words" not in scores.values:  # those of words leave the right ones out
-        rows_of["is ↓ answered →"] = {gold: {a: row.get(a, 0) for a in answers} for gold, row in confused.items()}
-    for name, rows in rows_of.items():
-        if rows:
-            table = Table(name, *next(iter(rows.values())))
-            for row, values in rows.items():
-                table.add_row(row, *map(_shown, values.values()))
-            console.print(table)
-
-
-# Labels that a table of what is taken for what has room for.
-_WIDEST = 12
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, list):
-        return " – ".join(map(_shown, value))
-    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

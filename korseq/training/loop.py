@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from korseq.data.batches import collate, training_order
 from korseq.data.encoded import EncodedData
@@ -86,13 +87,20 @@ class Step:
 def new_state(model: SequenceModel, settings: Training) -> TrainingState:
     """The state before the first step. Embedding tables, biases and norms are not decayed: they have no redundancy to shrink."""
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    decayed = [p for p in parameters if p.dim() > 1 and id(p) not in tables]
-    rest = [p for p in parameters if p.dim() <= 1 or id(p) in tables]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    state = TrainingState(
-        model, torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True)
+    # What two stages share belongs to the lower one.
+    depths = {p: depth for depth, stage in enumerate(model.stages) for p in stage.parameters() if p.requires_grad}
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for parameter, depth in depths.items():
+        groups.setdefault((depth, parameter.dim() > 1 and id(parameter) not in tables), []).append(parameter)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": parameters, "weight_decay": settings.weight_decay if decayed else 0.0, "depth": depth}
+            for (depth, decayed), parameters in groups.items()
+        ],
+        lr=settings.learning_rate,
+        fused=True,
     )
+    state = TrainingState(model, optimizer)
     if settings.average:
         state.average = snapshot(model)
     return state
@@ -162,8 +170,8 @@ def train(
             began = time.perf_counter()
             group = order[position * settings.accumulation : (position + 1) * settings.accumulation]
             rate = learning_rate(state.step + 1, total, settings)
-            for parameters in optimizer.param_groups:
-                parameters["lr"] = rate
+            for of_stage in optimizer.param_groups:
+                of_stage["lr"] = rate * settings.stage_decay ** of_stage["depth"]
             rounded = settings.batch_tokens is not None  # as they were counted
             batches = [collate(now, indices, rounded) for indices in group]
             loss, examples, tokens = _accumulate(model, batches, settings, accelerator)
@@ -172,6 +180,8 @@ def train(
                     f"the loss is {loss} in step {state.step + 1}: training diverged; lower training.learning_rate "
                     f'(now {settings.learning_rate:g}), lengthen training.warmup, or set training.precision = "fp32"'
                 )
+            if settings.unfreeze:
+                _freeze(optimizer, epoch)
             if math.isfinite(settings.clip_norm):
                 accelerator.clip_grad_norm_(model.parameters(), settings.clip_norm)
             optimizer.step()
@@ -229,6 +239,14 @@ def _accumulate(
     if correction != 1:
         torch._foreach_mul_([p.grad for p in model.parameters() if p.grad is not None], correction)
     return float(losses) / max(1, count), examples, tokens
+
+
+def _freeze(optimizer: Optimizer, depth: int) -> None:
+    """Leave the stages below this one as they are in the step to come."""
+    for group in optimizer.param_groups:
+        if group["depth"] > depth:
+            for parameter in group["params"]:
+                parameter.grad = None
 
 
 def _update_average(state: TrainingState, decay: float) -> None:

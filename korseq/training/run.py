@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +31,14 @@ class Outcome:
         best_step: After which the weights were taken.
         best_score: Their dev score; None if there was no dev data.
         interrupted: Ctrl-C ended it early; a run with a folder can be resumed.
+        dev: All scores of the weights on dev; None if nothing was evaluated.
     """
 
     steps: int
     best_step: int
     best_score: float | None
     interrupted: bool
+    dev: Scores | None = None
 
 
 def is_main_process() -> bool:
@@ -57,6 +59,7 @@ def run(
     identity: str = "",
     progress: bool = True,
     device: torch.device | None = None,
+    others: Sequence[Report] = (),
 ) -> Outcome:
     """Train a model in place; it ends with the weights that scored best on dev (or the last, without dev data).
 
@@ -69,6 +72,7 @@ def run(
         identity: Of the settings and the data; see `write_checkpoint`.
         progress: Show a progress bar and dev scores on stderr.
         device: A CPU keeps the training off an accelerator that is there; otherwise accelerate decides.
+        others: What else is told of every step.
     """
     from accelerate import Accelerator
 
@@ -89,6 +93,7 @@ def run(
                 reports.append(stack.enter_context(ProgressBar(total, state.step, settings.epochs)))
             if folder is not None:
                 reports.append(stack.enter_context(MetricsFile(folder, state.step)))
+            reports += [stack.enter_context(report) for report in others]
         stop = stack.enter_context(_interruption())
         for step in train(state, data, settings, accelerator, evaluate):
             for report in reports:

@@ -20,6 +20,10 @@ class Training:
             None for `batch_size` of them.
         accumulation: Batches whose gradients make one step.
         learning_rate: The highest of the schedule, for AdamW (Loshchilov & Hutter 2019).
+        stage_decay: Each stage below the head (the encoders from the last to the first, then the embeddings) learns at the rate
+            of the one above it times this. For fine-tuning, such as 0.4 (Howard & Ruder 2018, section 3.2).
+        unfreeze: In the first epoch only the head is trained, and in every further one also the next stage below; for fine-tuning
+            (section 3.3 there).
         weight_decay: On weight matrices; embeddings, biases and norms are not decayed.
         schedule: After the warm-up: "linear" or "cosine" down to zero at the last step, "inverse_sqrt" (Vaswani et al. 2017,
             section 5.3), which does not depend on the number of steps but for the warm-up, or "constant".
@@ -39,6 +43,8 @@ class Training:
     batch_tokens: int | None = Field(default=None, ge=1)
     accumulation: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
+    stage_decay: float = Field(default=1.0, gt=0, le=1)
+    unfreeze: bool = False
     weight_decay: float = Field(default=0.01, ge=0)
     schedule: Literal["linear", "cosine", "inverse_sqrt", "constant"] = "linear"
     warmup: float = Field(default=0.05, ge=0, lt=1)

@@ -357,3 +357,48 @@ def test_processes_share_an_epoch_in_equally_many_batches(processes: int) -> Non
     assert len({len(share) for share in shares}) == 1
     assert {tuple(b.tolist()) for share in shares for b in share} == {tuple(b.tolist()) for b in batches}
     assert len(shares[0]) == math.ceil(len(batches) / processes)
+
+
+# Fine-tuning ----------------------------------------------------------------------------------------------------------
+
+
+def deep_model() -> SequenceModel:
+    return tiny_model(GRU(6), GRU(6))
+
+
+def test_stages_go_from_the_head_down() -> None:
+    model = deep_model()
+    first, second = model.encoder.layers
+    assert model.stages == (model.head, second, first, model.embeddings)
+
+
+def moved(settings: Training, steps: int) -> list[float]:
+    """How far the weights of every stage went in so many steps, from the head down."""
+    model = deep_model()
+    before = [[p.detach().clone() for p in stage.parameters()] for stage in model.stages]
+    state = new_state(model, settings)
+    found = train(state, DATA, settings, Accelerator(), None)
+    for _ in range(steps):
+        next(found)
+    return [
+        max(float((now.detach() - then).abs().max()) for now, then in zip(stage.parameters(), of_stage, strict=True))
+        for stage, of_stage in zip(model.stages, before, strict=True)
+    ]
+
+
+def test_lower_stages_learn_more_slowly() -> None:
+    # The first step of Adam moves a weight by the learning rate, whatever its gradient.
+    settings = settings_with(learning_rate=0.01, stage_decay=0.5, schedule="constant", weight_decay=0.0)
+    assert moved(settings, 1) == pytest.approx([0.01, 0.005, 0.0025, 0.00125], rel=0.01)
+
+
+def test_stages_join_epoch_by_epoch() -> None:
+    settings = settings_with(epochs=5, unfreeze=True, learning_rate=0.01)
+    trained_stages = [[way > 0 for way in moved(settings, 5 * epochs)] for epochs in (1, 2, 3, 4, 5)]
+    assert trained_stages == [
+        [True, False, False, False],
+        [True, True, False, False],
+        [True, True, True, False],
+        [True, True, True, True],
+        [True, True, True, True],
+    ]

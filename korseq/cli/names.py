@@ -1,0 +1,33 @@
+"""What names on the command line stand for: files, or what comes with korseq."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import overload
+
+from korseq.errors import ConfigError
+
+
+def config_file(path: Path) -> Path:
+    """The path itself, or the file of that name that comes with korseq."""
+    from korseq.resources import resource
+
+    try:
+        return path if path.exists() else resource(str(path))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+
+
+@overload
+def data_source(source: str) -> str: ...
+@overload
+def data_source(source: None) -> None: ...
+def data_source(source: str | None) -> str | None:
+    """The source itself, or the corpus of that name that comes with korseq."""
+    from korseq.resources import resource
+
+    if source is not None and source.startswith("corpora/") and not Path(source).exists():
+        with suppress(FileNotFoundError):
+            return str(resource(source))
+    return source

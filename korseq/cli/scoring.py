@@ -1,0 +1,107 @@
+"""Commands that score trained pipelines."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from korseq.cli.options import Beam, Run, TextColumn, search_of
+from korseq.cli.tables import print_scores
+from korseq.errors import ConfigError
+
+if TYPE_CHECKING:
+    from korseq.config import Config
+    from korseq.data.readers import DataSettings
+
+commands = typer.Typer()
+
+DataChanges = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change how data is read, such as data.tag=xpos."),
+]
+LabelColumn = Annotated[str | None, typer.Option("--label", help="Column with the labels, if it has no usual name.")]
+
+
+@commands.command(
+    epilog="""**Examples**
+
+- `korseq evaluate runs/nsmc test.tsv --json`
+
+- `korseq evaluate runs/nsmc test.tsv --noise` (and how much careless writing costs)
+"""
+)
+def evaluate(
+    run: Run,
+    file: Annotated[str, typer.Argument(help="File with texts and their answers, or a hub name.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    set_: DataChanges = None,
+    beam: Beam = None,
+    noise: Annotated[
+        bool,
+        typer.Option(
+            "--noise",
+            help="Score again without spaces, with typos, decomposed Hangul (NFD), ㅋㅋ, drawn-out vowels and wrong particles.",
+        ),
+    ] = False,
+) -> None:
+    """Score a trained pipeline on data that has the answers; a language model on texts."""
+    from korseq import Pipeline
+    from korseq.labelled import require_noise
+    from korseq.text.noise import NOISES
+
+    pipeline = Pipeline.load(run)
+    search = search_of(pipeline, beam, None, {})
+    pipeline = pipeline if search is None else pipeline.with_search(search)
+    data = _reading(pipeline.config, text, label, set_)
+    for kind in NOISES if noise else ():
+        require_noise(pipeline.config, kind)
+    scores = pipeline.evaluate(file, data)
+    if noise:
+        main = scores.main
+        noisy = {kind: pipeline.evaluate(file, data, kind)[main] for kind in NOISES}
+        costs = {kind: {main: value, "difference": value - scores[main]} for kind, value in noisy.items()}
+        scores = replace(scores, values=scores.values | {"noise": costs})
+    print_scores(scores, as_json)
+
+
+@commands.command(epilog="**Example**: `korseq compare runs/old runs/new test.tsv`")
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of a trained pipeline.", show_default=False)],
+    second: Annotated[Path, typer.Argument(help="Folder of another.", show_default=False)],
+    file: Annotated[str, typer.Argument(help="File with texts and their answers, or a hub name.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    set_: DataChanges = None,
+) -> None:
+    """Say whether the second of two trained pipelines is better than the first, or only happened to be (paired bootstrap)."""
+    from korseq import Pipeline
+
+    pipelines = Pipeline.load(first), Pipeline.load(second)
+    asked = _reading(pipelines[0].config, text, label, set_) if text or label or set_ else None  # else each its own way
+    found = pipelines[0].compare(pipelines[1], file, asked)
+    if as_json:
+        print(json.dumps(found.as_dict(), ensure_ascii=False))
+        return
+    low, high = found.interval
+    print(f"{found.score}: {found.first:.4f} ({first}), {found.second:.4f} ({second}), over {found.count:,} texts")
+    least = "≤" if found.p <= 1e-3 else "="
+    print(f"difference: {found.difference:+.4f}, 95% interval {low:+.4f} to {high:+.4f}, p {least} {found.p:.3f}")
+    print("this may be chance" if found.verdict == "chance" else f"the second is {found.verdict}")
+
+
+def _reading(config: Config, text: str | None, label: str | None, changes: list[str] | None) -> DataSettings:
+    """How data is read to score a pipeline."""
+    from korseq.config import changed
+
+    foreign = [change for change in changes or [] if not change.startswith("data.")]
+    if foreign:
+        raise ConfigError(f"--set {foreign[0]}: a trained pipeline is scored as it is; only data.… can be set")
+    data = changed(config, changes or []).data
+    return replace(data, text=text or data.text, label=label or data.label)

@@ -1,0 +1,263 @@
+"""Looking for better settings: Optuna (Akiba et al. 2019) proposes them, a training on the data judges them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from korseq.config import Config, changed, to_toml
+from korseq.data.readers import Source
+from korseq.errors import CheckpointError, ConfigError, TrainingError
+from korseq.files import write_files
+from korseq.pipeline import Pipeline
+from korseq.training.loop import Step
+from korseq.training.scores import Scores
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+
+# In the folder: the journal of all trials, the best settings, and the pipeline trained with them.
+JOURNAL, BEST_SETTINGS, BEST = "trials.jsonl", "best.toml", "best"
+_RANGE = {"low", "high", "log", "step"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a setting is chosen from: some values, or a range of numbers.
+
+    Attributes:
+        values: As they are written after `--set PATH=`; none for a range.
+        low, high: Of a range, both included; integers if both are.
+        log: Whether each factor, instead of each difference, counts the same.
+        step: Between the numbers of a range; None for any.
+    """
+
+    values: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    step: float | None = None
+
+    def examples(self) -> Sequence[str]:
+        """Values that show whether a setting can have them."""
+        return self.values or (str(self.low), str(self.high))
+
+    def drawn(self, trial: Trial, name: str) -> str:
+        """A value, as it is written after `--set PATH=`."""
+        if self.values:
+            return str(trial.suggest_categorical(name, self.values))
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            step = 1 if self.step is None else int(self.step)
+            return str(trial.suggest_int(name, self.low, self.high, step=step, log=self.log))
+        return repr(trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log))
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One trial.
+
+    Attributes:
+        number: From 0.
+        score: The main one on dev; None if it failed or was given up.
+        state: "complete", "pruned" (given up, for the trials before did better by then) or "fail".
+        settings: Path → value.
+    """
+
+    number: int
+    score: float | None
+    state: str
+    settings: Mapping[str, str]
+
+
+def read_space(path: str | Path) -> dict[str, Choice]:
+    """A search space from a TOML file: dotted paths of settings, each with a list of values, or with `low` and `high`.
+
+    A value that is no number or truth value is a string, as after `--set PATH=`: `'{type="GRU",hidden_size=64}'`.
+
+    Raises:
+        ConfigError: If it cannot be read, or says something else.
+    """
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    if not table:
+        raise ConfigError(f"{path}: names no setting to choose; see pipelines/tune.toml")
+    found = {}
+    for name, value in table.items():
+        try:
+            found[name] = _choice(value)
+        except ValueError as error:
+            raise ConfigError(f'{path}: "{name}": {error}') from None
+    return found
+
+
+def _choice(value: Any) -> Choice:
+    if isinstance(value, list) and len(value) > 1:
+        return Choice(tuple(one if isinstance(one, str) else json.dumps(one) for one in value))
+    if not isinstance(value, dict):
+        raise ValueError(
+            'must be a list of at least two values, or a range, such as { low = 1e-4, high = 1e-2, log = true }; "quote" the path'
+        )
+    foreign = set(value) - _RANGE
+    if foreign or not {"low", "high"} <= set(value):
+        raise ValueError(
+            f"a range has low, high and perhaps log or step, not {sorted(value)}; quote the path if it has dots"
+        )
+    choice = Choice(**value)
+    numbers = [choice.low, choice.high, *([] if choice.step is None else [choice.step])]
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers) or not choice.low < choice.high:
+        raise ValueError("low must be a number below high")
+    if choice.log and (choice.low <= 0 or choice.step is not None):
+        raise ValueError("with log, low must be above 0, and there is no step")
+    return choice
+
+
+def tune(
+    config: Config,
+    space: Mapping[str, Choice],
+    trials: int,
+    train: Source,
+    dev: Source | None = None,
+    *,
+    out: str | Path,
+    progress: bool = True,
+) -> list[Tried]:
+    """Train with many settings, and keep the best.
+
+    The folder `out` gets the journal of all trials, the best settings (`best.toml`) and the pipeline trained with them
+    (`best/`). The same call goes on where it was broken off. Every trial chooses by the same dev data; what is told of the best
+    trial there is too good by what was chosen among, so score it on other data.
+
+    Args:
+        config: What is not chosen.
+        space: What is chosen: dotted path → choice.
+        trials: How many there shall be in all. A trial that does worse than most at the same evaluation is given up (Golovin et
+            al. 2017, section 3.2.2).
+        train, dev: As for `Pipeline.fit`.
+        out: A folder.
+        progress: Show bars and dev scores on stderr.
+
+    Raises:
+        ConfigError: If Optuna is not installed, or a setting of the space does not exist or cannot have its values.
+        CheckpointError: If `out` holds trials of something else.
+        KeyboardInterrupt: After Ctrl-C; the trial that was broken off is made again.
+    """
+    optuna = _optuna()
+    for name, choice in space.items():
+        for value in choice.examples():
+            changed(config, [f"{name}={value}"])
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL)))
+    study = optuna.create_study(
+        storage=storage,
+        study_name="korseq",
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=config.training.seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+    )
+    _require_same(study, _identity(config, space, (train, dev)), folder)
+    for broken in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):  # killed
+        study.tell(broken.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(broken.params, skip_if_exists=True)
+
+    def objective(trial: Trial) -> float:
+        tried = changed(config, [f"{name}={choice.drawn(trial, name)}" for name, choice in space.items()])
+        if progress:
+            print(f"korseq: trial {trial.number + 1}: {_shown(trial.params)}", file=sys.stderr)
+        pipeline = Pipeline.from_config(tried)
+        outcome = pipeline.fit(train, dev, progress=progress, reports=[_Watch(trial)])
+        if outcome.interrupted:
+            study.enqueue_trial(trial.params)
+            raise KeyboardInterrupt
+        assert outcome.dev is not None
+        value = _worth(outcome.dev)
+        trial.set_user_attr("score", float(outcome.dev[outcome.dev.main]))
+        if all(value > other for other in _values(study)):
+            pipeline.save(folder / BEST)
+            write_files(folder, {BEST_SETTINGS: to_toml(tried).encode()})
+        return value
+
+    done = len(
+        [t for t in study.trials if t.state in (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)]
+    )
+    if trials > done:
+        # Values that do not go together, and trainings that diverge, are failed trials.
+        study.optimize(objective, n_trials=trials - done, catch=(ConfigError, TrainingError))
+    return [
+        Tried(t.number, t.user_attrs.get("score"), t.state.name.lower(), t.params)
+        for t in study.trials
+        if t.state.is_finished()
+    ]
+
+
+class _Watch:
+    """Tells a trial of every evaluation, and gives it up if it does worse than most."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial, self.evaluations = trial, 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def step(self, step: Step) -> None:
+        if step.scores is None:
+            return
+        self.trial.report(_worth(step.scores), self.evaluations)
+        self.evaluations += 1
+        if self.trial.should_prune():
+            raise _optuna().TrialPruned
+
+
+def _worth(scores: Scores) -> float:
+    """The main score, higher is better."""
+    value = float(scores[scores.main])
+    return value if scores.higher_is_better else -value
+
+
+def _values(study: Study) -> list[float]:
+    return [trial.value for trial in study.trials if trial.value is not None and trial.state.name == "COMPLETE"]
+
+
+def _shown(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in settings.items())
+
+
+def _require_same(study: Study, identity: str, folder: Path) -> None:
+    """Raise CheckpointError if the trials are of something else."""
+    before = study.user_attrs.get("identity")
+    if before is None:
+        study.set_user_attr("identity", identity)
+    elif before != identity:
+        raise CheckpointError(
+            f"{folder}: holds trials with other settings, another search space or other data; give another folder"
+        )
+
+
+def _identity(config: Config, space: Mapping[str, Choice], sources: Sequence[Source | None]) -> str:
+    names = [str(source) for source in sources if isinstance(source, str | Path)]
+    return hashlib.sha256(f"{to_toml(config)} {sorted(space.items(), key=str)} {names}".encode()).hexdigest()
+
+
+def _optuna() -> ModuleType:
+    try:
+        import optuna
+    except ImportError:
+        raise ConfigError("tuning needs Optuna: pip install 'korseq[tune]'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    module: ModuleType = optuna
+    return module
