@@ -265,7 +265,7 @@ def _number_contradictions(config: Config) -> list[str]:
         steps = "head: EachStep is for sequences of numbers (FeatureSequence); tokens of texts are told by a Tagger"
         return [steps] if config.head.each_step else []
     name = type(config.head).__name__
-    mistakes = []
+    mistakes = ["data.noise: is about texts, not numbers"] if config.data.noise else []
     if not all(stage.reads_numbers for stage in config.embeddings):
         mistakes.append("embedding: FeatureSequence reads numbers, the others texts; a pipeline reads one of the two")
     if config.head.reads not in ("label", "pairs") or config.head.texts > 1:

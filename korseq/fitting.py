@@ -12,6 +12,7 @@ import torch
 from korseq.building import build_model, fixed_vocabularies, restore_vectors
 from korseq.card import training_card
 from korseq.config import Config
+from korseq.data.noisy import augmented
 from korseq.data.numbers import NUMBERS, figures_in
 from korseq.data.readers import Source, name_of
 from korseq.export import CTranslate2Runtime
@@ -91,6 +92,10 @@ def fit(
         train_rows, dev_rows = split_rows(config, rows)
     else:
         train_rows, dev_rows = rows, read_rows(dev, config, "dev", figures_in(rows) if config.reads_numbers else None)
+    if config.data.noise:
+        train_rows = augmented(
+            train_rows, config.data.noise, config.head.reads == "spans", progress, config.training.seed
+        )
     config = with_learnt_tokenizers(config, train_rows, before.config if before else None)
     learnt, vocabularies = _encoded(config, train_rows, labels, before.vocabularies if before else {}, progress)
     held_out = encode_rows(config, vocabularies, labels, dev_rows, progress)

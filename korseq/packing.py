@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, TypeAlias
 
 import torch
@@ -16,16 +16,17 @@ _SCALE = ".scale"
 _LEAST = 16384
 
 
-def packed(weights: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
+def packed(weights: Mapping[str, Tensor], storage: Storage, exact: Collection[str] = ()) -> dict[str, Tensor]:
     """The weights as they are stored.
 
     Args:
+        exact: Names of tensors that stay as they are.
         storage: "float16" halves their size. "int8" is half of that: every row of a large matrix is divided by a 127th of its
             largest number and rounded; the rest is float16.
     """
     found = {}
     for name, tensor in weights.items():
-        if storage == "float32" or not tensor.is_floating_point():
+        if storage == "float32" or name in exact or not tensor.is_floating_point():
             found[name] = tensor
         elif storage == "int8" and tensor.dim() > 1 and tensor.numel() >= _LEAST and tensor.isfinite().all():
             rows = tensor.detach().float().flatten(1)

@@ -405,7 +405,8 @@ class Pipeline:
         Raises:
             CheckpointError: If it cannot be written.
         """
-        write_pipeline(Path(folder), self.saved(), storage)
+        measured = {name for name, _ in self.model.named_buffers()}  # such as the rotation of word vectors
+        write_pipeline(Path(folder), self.saved(), storage, measured)
 
     def saved(self) -> Saved:
         """What a folder would hold."""

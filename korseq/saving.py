@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,16 +64,17 @@ class Saved:
     card: str
 
 
-def write_pipeline(folder: Path, saved: Saved, storage: Storage = "float32") -> None:
+def write_pipeline(folder: Path, saved: Saved, storage: Storage = "float32", exact: Collection[str] = ()) -> None:
     """Write a pipeline, replacing one that stands there only when the new one is complete on the disk.
 
     Args:
         storage: Of the weights.
+        exact: Names of those that are stored as they are.
 
     Raises:
         CheckpointError: If it cannot be written (a full disk, no permission); what stood there is untouched.
     """
-    write_with(folder, saved, {_MODEL: save_tensors(packed(separate(saved.weights), storage))})
+    write_with(folder, saved, {_MODEL: save_tensors(packed(separate(saved.weights), storage, exact))})
 
 
 def write_with(

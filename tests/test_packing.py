@@ -35,6 +35,11 @@ def test_as_they_are_they_stay() -> None:
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
+def test_what_must_stay_exact_does() -> None:
+    before = weights()
+    assert torch.equal(packed(before, "int8", exact={"table"})["table"], before["table"])
+
+
 def test_half_precision_loses_the_last_digits_only() -> None:
     before = weights()
     stored = packed(before, "float16")

@@ -60,6 +60,11 @@ class HeadModule(nn.Module, ABC):
         """The sum of the losses and the number of terms in it: whoever averages over several batches must weight them."""
 
     @abstractmethod
+    def divergence(self, one: Tensor, other: Tensor, targets: Tensor) -> Tensor:
+        """How far apart two logits of the same batch are, as dropout makes them, summed over the terms of the loss: half the sum
+        of both Kullback-Leibler divergences between what they say (Liang et al. 2021, equation 2)."""
+
+    @abstractmethod
     def answers(self, encoded: Encoded, batch: Batch) -> Sequence[Prediction]:
         """One a sequence of the batch."""
 

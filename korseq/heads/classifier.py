@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from korseq.heads.base import Head, LogitsHead
 from korseq.labels import LabelSet
+from korseq.nn.divergence import binary_divergence, divergence
 from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
@@ -258,6 +259,9 @@ class ClassifierModule(LogitsHead):
             return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1).sum(), len(targets)
         smoothing = self.label_smoothing if self.training else 0.0
         return F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum"), len(targets)
+
+    def divergence(self, one: Tensor, other: Tensor, targets: Tensor) -> Tensor:
+        return binary_divergence(one, other).mean(dim=1).sum() if self.multi_label else divergence(one, other)
 
     def predictions(
         self, logits: Tensor, batch: Batch

@@ -105,6 +105,9 @@ class EachStepModule(LogitsHead):
     def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         return self.head.loss(logits, targets)
 
+    def divergence(self, one: Tensor, other: Tensor, targets: Tensor) -> Tensor:
+        return self.head.divergence(one, other, targets)
+
     def predictions(self, logits: Tensor, batch: Batch) -> list[Steps]:
         found = iter(self.head.predictions(logits, _alone(batch, len(logits))))
         return [Steps(tuple(next(found) for _ in range(count))) for count in batch.mask.sum(dim=1).tolist()]

@@ -120,6 +120,10 @@ class RegressorModule(LogitsHead):
         """Squared error in units of the training data's variance. logits (B,), targets (B,)."""
         return ((logits - (targets - self.mean) / self.deviation) ** 2).sum(), len(targets)
 
+    def divergence(self, one: Tensor, other: Tensor, targets: Tensor) -> Tensor:
+        """Half the squared difference: the divergence of normal distributions with the variance of the training data."""
+        return ((one - other) ** 2).sum() / 2
+
     def predictions(self, logits: Tensor, batch: Batch) -> Sequence[Regression]:
         deviation, mean = self.deviation.item(), self.mean.item()  # the logits may be on another device than the head
         return [Regression(value * deviation + mean) for value in logits.tolist()]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from korseq.heads.base import HeadModule
+from korseq.nn.divergence import linear_divergence
 from korseq.nn.embeddings import LookupEmbedding
 
 
@@ -42,6 +43,9 @@ class SymbolHead(HeadModule):
     def table(self) -> Tensor:
         """(V, D), what scores symbols."""
         return self.tied_table if self.weight is None else self.weight
+
+    def divergence(self, one: Tensor, other: Tensor, targets: Tensor) -> Tensor:
+        return linear_divergence(one, other, self.table, self.bias)
 
     def scores(self, read: Tensor) -> Tensor:
         """Of all symbols, unnormalised: (…, D) → (…, V)."""

@@ -18,6 +18,7 @@ from korseq.errors import did_you_mean
 from korseq.heads.base import Head, LogitsHead
 from korseq.labels import LabelSet
 from korseq.nn.crf import CRF
+from korseq.nn.divergence import divergence
 from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings import EmbeddingModule, Embeddings, EmbeddingStage
 from korseq.nn.encoders.base import Encoded
@@ -237,6 +238,10 @@ class TaggerModule(LogitsHead):
         if self.crf is None:
             return F.cross_entropy(logits[mask], targets[mask], reduction="sum"), int(mask.sum())
         return -self.crf.log_likelihood(logits, targets.clamp(min=0), mask).sum(), int(mask.sum())
+
+    def divergence(self, one: Tensor, other: Tensor, targets: Tensor) -> Tensor:
+        """Of each unit by itself, also with a CRF."""
+        return divergence(one[targets >= 0], other[targets >= 0])
 
     def predictions(self, logits: Tensor, batch: Batch) -> list[Tags]:
         assert batch.units is not None

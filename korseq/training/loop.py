@@ -226,7 +226,11 @@ def _accumulate(
         with synchronised:
             with autocast(accelerator.device, settings.precision):
                 logits = model(batch)
+                again = model(batch) if settings.rdrop else None
             loss, terms = head.loss(logits, batch.targets)
+            if again is not None:
+                apart = head.divergence(logits, again, batch.targets)
+                loss = (loss + head.loss(again, batch.targets)[0] + settings.rdrop * apart) / 2
             accelerator.backward(loss / settings.batch_size)
         losses, count = losses + loss.detach(), count + terms
         examples, tokens = examples + len(batch.indices), tokens + batch.tokens

@@ -29,6 +29,8 @@ class Training:
             section 5.3), which does not depend on the number of steps but for the warm-up, or "constant".
         warmup: Share of all steps in which the learning rate rises from zero.
         clip_norm: The gradient's norm is cut to this; inf for no limit.
+        rdrop: Every batch is read twice, with other dropout, and what is told is to agree: the weight (α) of the divergence
+            between the two (Liang et al. 2021, equation 3), such as 1; 0 to read it once. Nearly doubles the time.
         average: Decay of an exponential moving average of the weights, which is then what is evaluated and saved
             (Polyak & Juditsky 1992), such as 0.999; None for the weights themselves.
         evaluations_per_epoch: Dev evaluations in an epoch, the last at its end.
@@ -49,6 +51,7 @@ class Training:
     schedule: Literal["linear", "cosine", "inverse_sqrt", "constant"] = "linear"
     warmup: float = Field(default=0.05, ge=0, lt=1)
     clip_norm: float = Field(default=1.0, gt=0)
+    rdrop: float = Field(default=0.0, ge=0)
     average: float | None = Field(default=None, gt=0, lt=1)
     evaluations_per_epoch: int = Field(default=1, ge=1)
     patience: int | None = Field(default=None, ge=1)

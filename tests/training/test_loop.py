@@ -402,3 +402,26 @@ def test_stages_join_epoch_by_epoch() -> None:
         [True, True, True, True],
         [True, True, True, True],
     ]
+
+
+# R-Drop ---------------------------------------------------------------------------------------------------------------
+
+
+def test_without_dropout_reading_twice_changes_nothing() -> None:
+    once, steps = trained(settings_with())
+    twice, again = trained(settings_with(rdrop=1.0))
+    assert [step.loss for step in again] == pytest.approx([step.loss for step in steps])
+    assert close_weights(once.model, twice.model)
+
+
+def test_what_is_told_twice_must_agree() -> None:
+    def apart(rdrop: float) -> float:
+        settings = settings_with(epochs=30, rdrop=rdrop, learning_rate=0.01)
+        state, _ = trained(settings, model=tiny_model(dropout=0.5))
+        state.model.train()
+        batch = collate(DATA, np.arange(len(DATA)))
+        with torch.no_grad():
+            pairs = [(state.model(batch), state.model(batch)) for _ in range(20)]
+        return sum(float(state.model.head.divergence(*pair, batch.targets)) for pair in pairs)
+
+    assert apart(5.0) < 0.7 * apart(0.0)
