@@ -3,67 +3,31 @@ runs in this one, which has loaded torch and Kiwi already."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import pty
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import tomllib
-import warnings
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from browser import BROWSER, browse
+from command_line import KORSEQ, korseq, program
 from conftest import EXAMPLES, small_pipeline
+from helpers import PAIRS
 
 import korseq.demo as korseq_demo
 from korseq import ConfigError, Pipeline, Training
-from korseq.cli import main
 from korseq.config import to_toml
 from korseq.heads import Classifier, EachStep, Regressor
 from korseq.nn import GRU, Embedding, FeatureSequence, PairPooling
 from korseq.text import WhitespaceTokenizer
 from korseq.text.noise import NOISES
 
-KORSEQ = [sys.executable, "-c", "from korseq.cli import main; main()"]
 TINY = ["--set", "training.epochs=2", "--set", "training.precision=fp32"]
-
-
-def program(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[bytes]:
-    """The program in a process of its own."""
-    result = subprocess.run([*KORSEQ, *map(str, arguments)], capture_output=True, timeout=240)
-    assert result.returncode == code, result.stderr.decode()
-    return result
-
-
-def korseq(*arguments: object, stdin: bytes = b"", code: int = 0) -> subprocess.CompletedProcess[bytes]:
-    """The same in this process."""
-    read, out, err = (io.TextIOWrapper(io.BytesIO(given), encoding="utf-8") for given in (stdin, b"", b""))
-    status = 0
-    with (
-        mock.patch.object(sys, "argv", ["korseq", *map(str, arguments)]),
-        mock.patch.object(sys, "stdin", read),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        warnings.catch_warnings(),
-    ):
-        try:
-            main()
-        except SystemExit as end:
-            if isinstance(end.code, str):  # which Python prints
-                print(end.code, file=sys.stderr)
-            status = 1 if isinstance(end.code, str) else end.code or 0
-        out.flush()
-        err.flush()
-    found = [stream.buffer.getvalue() for stream in (out, err)]  # type: ignore[attr-defined]
-    assert status == code, found[1].decode()
-    return subprocess.CompletedProcess(["korseq", *arguments], status, *found)
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +50,19 @@ def examples_file(folder: Path, name: str = "examples.tsv") -> Path:
     return path
 
 
-WITH_EXAMPLES = ["train", "evaluate", "predict", "generate", "inspect", "export", "process", "index-terms", "shapes"]
+WITH_EXAMPLES = [
+    "train",
+    "pretrain",
+    "distill",
+    "tune",
+    "evaluate",
+    "compare",
+    "predict",
+    "generate",
+    "inspect",
+    "export",
+]
+WITH_EXAMPLES += ["process", "index-terms", "shapes"]
 
 
 @pytest.mark.parametrize("command", [*WITH_EXAMPLES, "demo", "doctor"])
@@ -328,6 +304,33 @@ def test_a_language_models_encoder_gets_another_head(tmp_path: Path) -> None:
     assert set(json.loads(korseq("predict", mine, "정말 재미있다").stdout)["scores"]) == {"긍정", "부정"}
 
 
+@pytest.mark.parametrize(
+    ("name", "reads_korean", "writes_korean"),
+    [("translate-ko-en", True, False), ("translate-en-ko", False, True), ("chatbot", True, True)],
+)
+def test_pipelines_that_write_are_trained_scored_and_used(
+    name: str, reads_korean: bool, writes_korean: bool, tmp_path: Path
+) -> None:
+    pairs, out = tmp_path / "pairs.tsv", tmp_path / "run"
+    pairs.write_text("".join(f"{ko}\t{en}\n" for ko, en in PAIRS), encoding="utf-8")
+    tiny = ["embedding.size=16", "head.search.size=2", "training.epochs=1", "tokenizer.vocab_size=400"]
+    if name == "chatbot":
+        tiny += ["encoder.hidden_size=16"]
+    else:
+        tiny += [f"{part}.{setting}" for part in ("encoder", "head.decoder") for setting in ("layers=1", "heads=2")]
+        tiny += ["target_tokenizer.vocab_size=400"]
+    changes = [part for change in (f"data.train={pairs}", *tiny) for part in ("--set", change)]
+    korseq("train", f"pipelines/{name}.toml", *changes, "--out", out)
+    scores = json.loads(korseq("evaluate", out, pairs, "--json").stdout)
+    assert scores["count"] == len(PAIRS)
+    assert {"chrf", "bleu", "exact_match", "loss"} <= set(scores)
+    answer = json.loads(korseq("predict", out, "--alternatives", 1, PAIRS[0][not reads_korean]).stdout)
+    assert len(answer["alternatives"]) == 1
+    config = Pipeline.load(out, device="cpu").config
+    korean = [any("가" <= c <= "힣" for c in "".join(t.pieces() or ())) for t in (config.tokenizer, config.writer)]
+    assert korean == [reads_korean, writes_korean]
+
+
 @pytest.mark.slow
 def test_train_then_fine_tune_then_predict(config: Path, tmp_path: Path) -> None:
     data = examples_file(tmp_path)
@@ -447,6 +450,7 @@ def test_resuming_with_other_data_is_refused(config: Path, tmp_path: Path) -> No
 def test_doctor_finds_everything_well() -> None:
     output = korseq("doctor").stdout.decode()
     assert "kiwipiepy_model" in output
+    assert all(optional in output for optional in ("ctranslate2", "matplotlib", "polib", "ray", "tensorboard"))
     assert "learnt two sentences by heart" in output
     assert "✗" not in output
 

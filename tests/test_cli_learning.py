@@ -1,0 +1,74 @@
+"""Commands that learn from more than labels: texts without them, other pipelines, and trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import korseq
+from conftest import EXAMPLES
+
+from korseq import Pipeline
+from korseq.config import read_config, to_toml
+from korseq.heads import Classifier, LanguageModel
+from korseq.nn import GRU, Embedding
+from korseq.text import SyllableTokenizer
+
+TINY = ["--set", "training.epochs=2", "--set", "training.precision=fp32", "--set", "training.batch_size=4"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """A pipeline's settings, labelled texts, and texts without labels."""
+    pipeline = Pipeline(
+        tokenizer=SyllableTokenizer(), embedding=Embedding(8, min_count=1), encoder=GRU(8), head=Classifier()
+    )
+    found = {name: tmp_path / name for name in ("small.toml", "labelled.tsv", "texts.txt")}
+    found["small.toml"].write_text(to_toml(pipeline.config), encoding="utf-8")
+    rows = "".join(f"{text}\t{label}\n" for text, label in EXAMPLES * 2)
+    found["labelled.tsv"].write_text("text\tlabel\n" + rows, encoding="utf-8")
+    found["texts.txt"].write_text("".join(f"{text}!\n" for text, _ in EXAMPLES), encoding="utf-8")
+    return found
+
+
+def test_what_is_learnt_of_texts_goes_on_with_labels(files: dict[str, Path], tmp_path: Path) -> None:
+    lm, mine = tmp_path / "lm", tmp_path / "mine"
+    small = ["--set", "embedding.size=16", "--set", "encoder.hidden_size=8", "--set", "embedding.min_count=1", *TINY]
+    korseq("pretrain", files["texts.txt"], *small, "--out", lm)
+    assert isinstance(Pipeline.load(lm).config.head, LanguageModel)
+    assert "holds a trained pipeline" in korseq("pretrain", files["texts.txt"], "--out", lm, code=1).stderr.decode()
+    gently = ["--set", "training.stage_decay=0.5", "--set", "training.unfreeze=true"]
+    head = ["--set", 'head={type="Classifier"}', "--set", f"data.train={files['labelled.tsv']}"]
+    korseq("train", "--from", lm, *head, *gently, *TINY, "--out", mine)
+    assert Pipeline.load(mine)("정말 재미있다").label in ("긍정", "부정")
+
+
+def test_only_language_models_learn_of_texts_alone(files: dict[str, Path], tmp_path: Path) -> None:
+    refused = korseq("pretrain", files["texts.txt"], "--config", files["small.toml"], "--out", tmp_path / "x", code=1)
+    assert "texts alone teach a LanguageModel" in refused.stderr.decode()
+
+
+def test_a_student_learns_from_a_teacher(files: dict[str, Path], tmp_path: Path) -> None:
+    teacher, student = tmp_path / "teacher", tmp_path / "student"
+    data = ["--set", f"data.train={files['labelled.tsv']}"]
+    korseq("train", files["small.toml"], *data, *TINY, "--out", teacher)
+    command = ["distill", teacher, "--student", files["small.toml"], *data, "--texts", files["texts.txt"], *TINY]
+    said = korseq(*command, "--set", f"data.test={files['labelled.tsv']}", "--out", student)
+    assert "8 texts without labels" in said.stderr.decode()
+    assert "accuracy" in said.stdout.decode()
+    assert str(teacher) in Pipeline.load(student).card
+    assert Pipeline.load(student).config.data.train == str(files["labelled.tsv"])
+    assert "holds a trained pipeline" in korseq(*command, "--out", student, code=1).stderr.decode()
+
+
+def test_trials_end_with_the_best_settings(files: dict[str, Path], tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    space = tmp_path / "space.toml"
+    space.write_text('"training.learning_rate" = [1e-9, 1e-2]\n', encoding="utf-8")
+    data = ["--set", f"data.train={files['labelled.tsv']}"]
+    out = tmp_path / "tune"
+    said = korseq("tune", files["small.toml"], *data, *TINY, "--space", space, "--trials", 2, "--out", out)
+    assert "training.learn" in said.stdout.decode()
+    assert read_config(out / "best.toml").training.learning_rate in (1e-9, 1e-2)
+    without = korseq("tune", files["small.toml"], "--space", space, "--out", tmp_path / "x", code=1)
+    assert "there is no training data" in without.stderr.decode()
