@@ -18,7 +18,13 @@ from korseq.text import KiwiTokenizer
 from korseq.text.kiwi import available_cores
 from korseq.training import Training
 
-OPTIONAL = {"tensorboard": "training curves (pip install 'korseq[tensorboard]')"}
+OPTIONAL = {
+    "ctranslate2": "exports of translators, fast on CPUs (pip install 'korseq[ctranslate2]')",
+    "matplotlib": "heat maps as pictures (pip install 'korseq[plots]')",
+    "polib": "gettext files as pairs (pip install 'korseq[po]')",
+    "ray": "corpus jobs on many machines (pip install 'korseq[ray]')",
+    "tensorboard": "training curves (pip install 'korseq[tensorboard]')",
+}
 
 
 def examine() -> Iterator[tuple[str, str, bool]]:

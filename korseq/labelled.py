@@ -20,7 +20,7 @@ from korseq.data.encoded import StoredAnalyses, analyze
 from korseq.data.numbers import encode_numbers, numbers_in, read_numbers
 from korseq.data.pairs import TARGET_NAMES, kept_pairs
 from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
-from korseq.data.splits import stratified_split
+from korseq.data.splits import grouped_split
 from korseq.data.tagged import in_units
 from korseq.errors import ConfigError, DataError, did_you_mean
 from korseq.heads.base import Prediction
@@ -28,7 +28,7 @@ from korseq.heads.language_model import LanguageModel
 from korseq.heads.seq2seq import Seq2Seq
 from korseq.heads.tagger import Tagger
 from korseq.labels import LabelSet
-from korseq.prepare import TARGET, Encoded, encode_targets, encode_texts, max_characters, units_in
+from korseq.prepare import TARGET, Encoded, encode_targets, encode_texts, max_characters, units_in, warn_truncated
 from korseq.registry import settings_of
 from korseq.spans import LabeledSpan, told
 from korseq.text.alignment import Analysis
@@ -92,10 +92,11 @@ def require_noise(config: Config, kind: str) -> None:
 
 
 def split_rows(config: Config, rows: Dataset) -> tuple[Dataset, Dataset]:
-    """The rows to learn from, and those to choose by."""
-    larger, smaller = stratified_split(
-        [config.head.stratum(v) for v in rows["label"]], config.data.dev_fraction, config.data.split_seed
-    )
+    """The rows to learn from, and those to choose by. Pairs of texts that are equal stay together."""
+    strata = [config.head.stratum(value) for value in rows["label"]]
+    paired = config.head.reads == "pairs" and not config.reads_numbers
+    groups = list(zip(rows["text"], rows["label"], strict=True)) if paired else range(len(rows))
+    larger, smaller = grouped_split(strata, groups, config.data.dev_fraction, config.data.split_seed)
     return rows.select(larger), rows.select(smaller)
 
 
@@ -203,8 +204,8 @@ def _with_targets(
     head = config.head
     if isinstance(head, Seq2Seq):
         found = encode_targets(config, vocabularies[TARGET], target_analyses(config, rows, progress))
-        data = replace(encoded.data, targets=found.ids["form"], target_offsets=found.offsets)
-        return replace(encoded, data=replace(data, truncated=data.truncated + found.truncated))
+        warn_truncated(config, found.truncated, len(rows), stacklevel=2, targets=True)
+        return replace(encoded, data=replace(encoded.data, targets=found.ids["form"], target_offsets=found.offsets))
     if isinstance(head, LanguageModel):  # every text is its own target
         ids = encoded.data.ids[head.feature]
         return replace(encoded, data=replace(encoded.data, targets=ids, target_offsets=encoded.data.offsets))

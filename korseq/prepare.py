@@ -74,14 +74,17 @@ class TruncationWarning(UserWarning):
         super().__init__(message)
 
 
-def warn_truncated(config: Config, truncated: int, examples: int, stacklevel: int) -> None:
+def warn_truncated(config: Config, truncated: int, examples: int, stacklevel: int, targets: bool = False) -> None:
     """Say that texts were cut, if some were.
 
     Args:
         stacklevel: 2 for the line that calls this.
+        targets: Whether they are those that are to be written.
     """
     if truncated:
         what, unit = ("sequences", "steps") if config.reads_numbers else ("texts", "tokens")
+        if targets:
+            what, unit = "targets", "tokens"
         total, length = examples * config.head.texts, config.sequence.max_length
         message = f"{truncated:,} of {total:,} {what} were cut after {length} {unit} (sequence.max_length)"
         warnings.warn(TruncationWarning(truncated, message), stacklevel=stacklevel)

@@ -91,7 +91,7 @@ def read_space(path: str | Path) -> dict[str, Choice]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
     if not table:
-        raise ConfigError(f"{path}: names no setting to choose; see pipelines/tune.toml")
+        raise ConfigError(f"{path}: names no setting to choose; see pipelines/tune/space.toml")
     found = {}
     for name, value in table.items():
         try:

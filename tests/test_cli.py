@@ -216,7 +216,7 @@ def test_evaluate_reads_as_it_is_told_but_scores_the_pipeline_as_it_is(run: Path
     scores = json.loads(korseq("evaluate", run, path, "--json", *(a for s in told for a in ("--set", s))).stdout)
     assert scores["count"] == len(EXAMPLES)
     refusal = korseq("evaluate", run, path, "--set", "sequence.max_length=5", code=1).stderr.decode()
-    assert "only data.… can be set" in refusal
+    assert "only data.… and head.search.… can be set" in refusal
 
 
 def test_predict_answers_arguments_in_broken_utf8(run: Path) -> None:

@@ -25,7 +25,8 @@ from korseq.nn import (
 )
 from korseq.text import KiwiTokenizer, SyllableTokenizer, UserWord, WhitespaceTokenizer
 
-PIPELINES = sorted((Path(__file__).parents[1] / "pipelines").rglob("*.toml"))
+SPACE = Path(__file__).parents[1] / "pipelines" / "tune" / "space.toml"
+PIPELINES = sorted(set((Path(__file__).parents[1] / "pipelines").rglob("*.toml")) - {SPACE})
 
 MINIMAL = """
 [embedding]

@@ -30,7 +30,7 @@ from korseq.prepare import encode_texts
 from korseq.saving import read_pipeline
 from korseq.text import MorphemeSubwords, Subwords
 
-pytest.importorskip("ctranslate2")
+ctranslate2 = pytest.importorskip("ctranslate2")
 
 ODD = ["", " ", "전혀 모르는 말 😀", "\x00", "<eos> <pad> <unk>", "a\nb", "저는 서울에 갔어요. " * 30, "학교" * 300]
 TEXTS = [source for source, _ in PAIRS] + ODD
@@ -82,7 +82,7 @@ KINDS: dict[str, Any] = {
 SEARCHES = [
     Beam(size=1),
     Beam(),
-    Beam(size=2, alternatives=4),
+    Beam(size=2, alternatives=1),
     Beam(size=8, alternatives=3, length_penalty=0.6),
     Beam(size=4, alternatives=3, length_penalty=0.0),
     Beam(size=4, length_penalty=2.0),
@@ -167,11 +167,11 @@ def test_a_beam_finds_what_it_finds_in_torch(made: Pipeline, runtime: CTranslate
     ours, theirs = by_torch(made, data, search), runtime.predict(data, search)
     assert len(theirs) == len(ours) == len(TEXTS)
     same = [a.hypotheses[0].ids == b.hypotheses[0].ids for a, b in zip(ours, theirs, strict=True)]
-    # Here, what may not be written takes its probability along; there, it leaves it to the rest. This matters where the model is
-    # unsure what to write, and where no_repeat forbids what it would like to.
-    assert np.mean(same) >= 0.7
+    # Here, what may not be written takes its probability along; there, it leaves it to the rest. This matters where no_repeat
+    # forbids what the model would like to write, and, seldom, where it is unsure what to write.
+    assert np.mean(same) >= (0.7 if search.no_repeat else 0.9)
     if made.config.training.epochs > 20 and not search.no_repeat:
-        assert all(same[: len(PAIRS)])
+        assert all(same)
     shared = [
         len({h.ids for h in a.hypotheses} & {h.ids for h in b.hypotheses}) / len(a.hypotheses)
         for a, b in zip(ours, theirs, strict=True)
@@ -203,6 +203,15 @@ def test_scores_and_lengths_are_those_of_torch(made: Pipeline, runtime: CTransla
                 )
         ranks = [h.log_prob / (len(h.ids) + 1) for h in b.hypotheses]
         assert ranks == sorted(ranks, reverse=True)
+
+
+def test_a_beam_may_be_wider_than_the_vocabulary(made: Pipeline, runtime: CTranslate2Runtime) -> None:
+    data = encoded(made, TEXTS[:2])
+    search = Beam(size=len(made.saved().vocabularies["target"].tokens) + 10, alternatives=2, max_ratio=1.0, max_extra=3)
+    for a, b in zip(by_torch(made, data, search), runtime.predict(data, search), strict=True):
+        assert len(b.hypotheses) == len(a.hypotheses) == 3
+        if made.config.training.epochs > 20:
+            assert [h.ids for h in b.hypotheses] == [h.ids for h in a.hypotheses]
 
 
 def test_one_by_one_equals_all_together(made: Pipeline, runtime: CTranslate2Runtime) -> None:
@@ -271,6 +280,11 @@ def test_what_cannot_be_exported_is_told_at_once(tmp_path: Path) -> None:
         write_ctranslate2(causal, tmp_path / "export")
 
 
+def test_a_pipeline_that_draws_cannot_be_exported(simple: Pipeline, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"head\.search: is Sampling, must be Beam"):
+        write_ctranslate2(simple.with_search(Sampling()), tmp_path / "export")
+
+
 def test_a_classifier_cannot_be_exported(trained: Pipeline, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="head: is Classifier, must be Seq2Seq"):
         write_ctranslate2(trained, tmp_path / "export")
@@ -315,7 +329,7 @@ def rewrite(path: Path, pattern: str, replacement: str) -> None:
 def test_an_export_is_complete_by_itself(simple: Pipeline, folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == FILES
     exported, saved = read_ctranslate2(folder), simple.saved()
-    assert (exported.quantize, exported.positions) == ("float32", 1064)
+    assert (exported.quantize, exported.positions, exported.library) == ("float32", 1064, ctranslate2.__version__)
     assert exported.saved.config == saved.config
     assert exported.saved.vocabularies == saved.vocabularies
     assert (exported.saved.card, exported.saved.analyzer) == (saved.card, saved.analyzer)
@@ -381,7 +395,14 @@ def test_a_network_that_is_none_is_refused(folder: Path) -> None:
     content = b"\x06\x00\x00\x00nonsense"
     (folder / "model.bin").write_bytes(content)
     rewrite(folder / "pipeline.toml", r'^"model.bin" = "\w+"', f'"model.bin" = "{hashlib.sha256(content).hexdigest()}"')
-    with pytest.raises(ConfigError, match="CTranslate2 cannot run it"):
+    version = re.escape(ctranslate2.__version__)
+    with pytest.raises(ConfigError, match=f"CTranslate2 {version} cannot run it on the device 'cpu'") as error:
+        CTranslate2Runtime(folder)
+    assert "written with" not in str(error.value)
+    rewrite(folder / "pipeline.toml", f'^ctranslate2 = "{version}"$', 'ctranslate2 = "9.9.9"')
+    with pytest.raises(
+        ConfigError, match=r"It was written with CTranslate2 9\.9\.9: export the trained pipeline again"
+    ):
         CTranslate2Runtime(folder)
 
 

@@ -6,8 +6,10 @@ import copy
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -18,10 +20,13 @@ from typer.testing import CliRunner
 from korseq import Pipeline, Training
 from korseq.cli import app
 from korseq.data.batches import collate
+from korseq.data.pairs import PairFilter
+from korseq.data.readers import DataSettings
 from korseq.errors import CheckpointError, ConfigError, DataError
 from korseq.heads import Classifier, Seq2Seq
 from korseq.heads.seq2seq import Seq2SeqModule
-from korseq.labelled import encode_rows, read_rows
+from korseq.labelled import encode_rows, read_rows, split_rows
+from korseq.model import predict
 from korseq.nn import GRU, LSTM, Embedding, Transformer
 from korseq.nn.decoders import Bahdanau, GRUDecoder, LSTMDecoder, Luong, TransformerDecoder
 from korseq.nn.encoders.base import Encoded
@@ -86,6 +91,7 @@ def test_it_learns_pairs_by_heart_and_is_the_same_after_loading(trained: Pipelin
     assert scores["bleu"] == pytest.approx(100)
     assert (scores["chrf"], scores["exact_match"]) == (pytest.approx(100), 1.0)
     assert 0 < scores["loss"] < 0.7
+    assert scores.main == "chrf"  # by which training stops
     assert scores["signatures"]["bleu"].startswith("nrefs:1|case:mixed")
     trained.save(tmp_path / "run")
     again = Pipeline.load(tmp_path / "run", device="cpu")
@@ -130,6 +136,38 @@ def test_scores_are_probabilities_and_equal_rescoring(trained: Pipeline) -> None
     assert loss == pytest.approx(-math.log(answer.score), abs=1e-2)  # bfloat16 against float32
 
 
+def test_log_probs_equal_rescoring_by_the_decoder(trained: Pipeline) -> None:
+    """Those of the best and of every alternative, whether or not the decoder knows the text."""
+    pairs = [PAIRS[0], PAIRS[7], ("전혀 모르는 말 😀", "?")]
+    rows = read_rows(pairs, trained.config, "train")
+    fitted = trained._require_fitted()
+    data = encode_rows(trained.config, fitted.vocabularies, fitted.labels, rows, False).data
+    searched = trained.with_search(Beam(size=4, alternatives=3)).model
+    answers = predict(searched, data, torch.device("cpu"), "fp32")
+    batch, encoded = teacher_forced(trained, pairs)
+    head = trained.model.head
+    for i, answer in enumerate(answers):
+        assert len(answer.hypotheses) == 4
+        for hypothesis in answer.hypotheses:
+            target = torch.tensor([[BOS, *hypothesis.ids, EOS]])
+            source = Encoded(encoded.states[i : i + 1], encoded.final[i : i + 1])
+            with torch.no_grad():
+                states = head.decoder(
+                    head.embedding(target[:, :-1], None, target[:, :-1] > 0), source, batch.mask[i : i + 1]
+                ).states
+                log_probs = torch.log_softmax(head.scores(head.project(states[0])), dim=1)
+            rescored = log_probs.gather(1, target[0, 1:, None]).sum().item()
+            assert hypothesis.log_prob == pytest.approx(rescored, abs=1e-4)
+
+
+def test_a_beam_may_be_wider_than_the_vocabulary(trained: Pipeline) -> None:
+    wide = len(trained._require_fitted().vocabularies["target"].tokens) + 100
+    source = PAIRS[0][0]
+    answer = trained.with_search(Beam(size=wide, alternatives=2, max_ratio=1.0, max_extra=1))(source)
+    assert len(answer.alternatives) == 2
+    assert trained.with_search(Beam(size=wide))(source).output == PAIRS[0][1]
+
+
 def test_one_by_one_equals_all_together(trained: Pipeline) -> None:
     sources = [source for source, _ in PAIRS[:6]] + ["", "저는"]
     together = list(trained.stream(sources, precision="fp32"))
@@ -140,8 +178,9 @@ def test_one_by_one_equals_all_together(trained: Pipeline) -> None:
 
 
 def test_alignment_is_about_the_characters_of_both_texts(trained: Pipeline) -> None:
-    source = "저는  학교에 갔어요."  # decomposed, with two spaces
+    source = normalize("NFD", "저는  학교에 갔어요.")  # with two spaces
     answer = trained(source)
+    assert len(source) > len("저는  학교에 갔어요.")
     head = trained.config.head
     assert isinstance(head, Seq2Seq)
     if not head.decoder.attends:
@@ -158,6 +197,21 @@ def test_alignment_is_about_the_characters_of_both_texts(trained: Pipeline) -> N
     heat_map = alignment.heat_map()
     assert "".join(heat_map.rows) == answer.output
     assert heat_map.columns == tuple(source[s:e] for s, e in alignment.source_spans)
+
+
+def test_decomposed_pairs_are_learnt_and_scored_like_composed_ones() -> None:
+    def decomposed(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        return [(normalize("NFD", source), normalize("NFD", target)) for source, target in pairs]
+
+    pairs = [(ko, f"네, {ko}") for ko, _ in PAIRS[:8]]
+    made = pipeline(GRU(32), GRUDecoder(), target_tokenizer=None)
+    made.fit(decomposed(pairs), pairs[:2], training=Training(epochs=6, learning_rate=2e-2), progress=False)
+    assert any("학교" in piece for piece in made.config.tokenizer.pieces() or ())
+    answers = made.stream([source for source, _ in pairs[:4]], precision="fp32")
+    written = [(source, answer.output) for (source, _), answer in zip(pairs, answers, strict=False)]
+    assert decomposed(written) != written
+    assert made.evaluate(decomposed(written))["exact_match"] == 1
+    assert made.evaluate(decomposed(pairs)).values == made.evaluate(pairs).values
 
 
 def test_a_pipeline_goes_on_from_another(trained: Pipeline) -> None:
@@ -225,6 +279,39 @@ def test_pairs_that_occur_twice_are_told(capsys: pytest.CaptureFixture[str]) -> 
     assert message in capsys.readouterr().err
 
 
+def test_pairs_that_are_not_worth_learning_are_left_out_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    config = KINDS["plain"]().config
+    strict = replace(config, data=DataSettings(pairs=PairFilter(max_characters=20, duplicates="drop")))
+    pairs = [("가다", "go"), ("가다", "go"), ("오다", "come"), ("길다", "long " * 9)]
+    assert list(read_rows(pairs, strict, "train")["text"]) == ["가다", "오다"]
+    told = "the given list: 4 pairs, of which 1 duplicates, 1 too long (2 left out; data.pairs)"
+    assert told in capsys.readouterr().err
+    assert len(read_rows(pairs, strict, "dev")) == 4
+    with pytest.raises(DataError, match=r"the given list: data\.pairs leaves nothing to learn from"):
+        read_rows(pairs[3:], strict, "train")
+
+
+def test_equal_pairs_are_on_one_side_of_the_split() -> None:
+    config = KINDS["plain"]().config
+    rows = read_rows([*PAIRS, *PAIRS, *PAIRS[::-1]], config, "train")
+    train, dev = split_rows(config, rows)
+    assert (len(train), len(dev)) == (3 * 14, 3 * 2)
+    assert not set(train["text"]) & set(dev["text"])
+
+
+def test_what_is_cut_of_either_side_is_counted(tmp_path: Path) -> None:
+    long = ("가다 " * 5000, "go " * 5000)
+    made = KINDS["plain"]()
+    with pytest.warns(UserWarning, match="were cut after") as caught:
+        made.fit([*PAIRS, long], PAIRS, training=Training(epochs=1), progress=False)
+    told = [str(warning.message) for warning in caught]
+    assert "1 of 33 texts were cut after 256 tokens (sequence.max_length)" in told
+    assert "1 of 17 targets were cut after 256 tokens (sequence.max_length)" in told
+    with pytest.warns(UserWarning, match="1 of 1 targets") as caught:
+        made.evaluate([(PAIRS[0][0], long[1])])
+    assert len(caught) == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -235,6 +322,20 @@ def test_pairs_that_occur_twice_are_told(capsys: pytest.CaptureFixture[str]) -> 
 def test_what_cannot_write_text_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         pipeline(GRU(8), GRUDecoder(), **settings)
+
+
+def test_coverage_needs_attention() -> None:
+    search = Beam(coverage_penalty=0.2)
+    for attention, refused in ((None, True), (Luong(), False)):
+        head = Seq2Seq(decoder=GRUDecoder(attention=attention), search=search)
+        parts: dict[str, Any] = {"tokenizer": Subwords(), "embedding": Embedding(8), "encoder": GRU(8), "head": head}
+        if refused:
+            with pytest.raises(
+                ConfigError, match=r"head\.search: coverage_penalty has no meaning for a decoder without"
+            ):
+                Pipeline(**parts)
+        else:
+            Pipeline(**parts)
 
 
 def test_only_seq2seq_has_targets_to_tokenize_tie_and_search() -> None:
@@ -322,6 +423,10 @@ def test_predict_searches_as_it_is_told(run: Path) -> None:
     assert answer["output"] == PAIRS[0][1]
     assert len(answer["alternatives"]) == 2
     assert "columns:" in result.stderr
+    assert "alignment" not in json.loads(command("predict", str(run / "ko-en"), PAIRS[0][0]).stdout)
+    pieces, tokens = zip(*answer["alignment"], strict=True)
+    assert "".join(answer["output"][start:end] for start, end in pieces) == answer["output"]
+    assert all(0 <= start <= end <= len(PAIRS[0][0]) for start, end in tokens)
     drawn = [
         command("predict", str(run / "ko-en"), "--temperature", "2", "--seed", str(i), "저는").stdout for i in range(4)
     ]
@@ -330,6 +435,18 @@ def test_predict_searches_as_it_is_told(run: Path) -> None:
     assert seeded[0] == seeded[1] != ""
     both = command("predict", str(run / "ko-en"), "--beam", "3", "--temperature", "1", "저는")
     assert "exclude each other" in str(both.exception)
+
+
+def test_settings_of_the_search_may_be_changed(run: Path) -> None:
+    def predicted(*options: str) -> Any:
+        result = command("predict", str(run / "ko-en"), *options, PAIRS[0][0])
+        return result.exception or json.loads(result.stdout)
+
+    assert predicted("--set", "head.search.max_ratio=0.01", "--set", "head.search.max_extra=1")["output"] == ""
+    narrow = ["--alternatives", "2", "--temperature", "2", "--set", "head.search.top_k=1"]
+    assert {other["output"] for other in predicted(*narrow)["alternatives"]} == {predicted("--beam", "1")["output"]}
+    assert "unknown key; did you mean 'size'" in str(predicted("--set", "head.search.sise=2"))
+    assert "only head.search.… can be set" in str(predicted("--set", "sequence.max_length=9"))
 
 
 def test_a_heat_map_is_written_for_one_text(run: Path, tmp_path: Path) -> None:
@@ -369,6 +486,25 @@ def test_scheduled_sampling_reads_what_the_decoder_would_have_written(kind: str)
     assert (own != ids)[read].any()
     head.scheduled_sampling = 0.0
     assert torch.equal(head._partly_own(ids, encoded, batch.mask), ids)
+
+
+def test_training_with_scheduled_sampling_is_another_training() -> None:
+    made = [
+        Pipeline(
+            tokenizer=Subwords(320),
+            target_tokenizer=Subwords(300),
+            embedding=Embedding(16),
+            encoder=GRU(16),
+            head=Seq2Seq(decoder=GRUDecoder(), scheduled_sampling=share),
+            device="cpu",
+        )
+        for share in (0.0, 0.5, 0.5)
+    ]
+    for one in made:
+        one.fit(PAIRS, PAIRS, training=Training(epochs=1), progress=False)
+    without, with_some, again = (one.model.head.bias for one in made)
+    assert not torch.equal(without, with_some)
+    assert torch.equal(with_some, again)
 
 
 def test_scheduled_sampling_leaves_all_weights_their_gradients() -> None:

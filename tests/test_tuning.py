@@ -153,7 +153,7 @@ def test_a_wrong_space_is_refused_with_file_and_path(content: str, message: str,
 
 def test_the_space_that_comes_with_korseq_fits_every_kind_of_pipeline() -> None:
     pipelines = Path(__file__).parents[1] / "pipelines"
-    space = read_space(pipelines / "tune.toml")
+    space = read_space(pipelines / "tune" / "space.toml")
     for name in ("sentiment", "ner", "translate-small", "company-year"):
         config = read_config(pipelines / f"{name}.toml")
         for path, choice in space.items():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -25,6 +26,13 @@ Beam = Annotated[
     int | None, typer.Option(min=1, help="Of what is written: outputs that are followed at once.", show_default=False)
 ]
 
+SearchChanges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Change how it is written, such as head.search.length_penalty=0.8."
+    ),
+]
+
 
 def one_of(option: str, value: str, choices: tuple[str, ...]) -> Any:
     if value not in choices:
@@ -33,13 +41,36 @@ def one_of(option: str, value: str, choices: tuple[str, ...]) -> Any:
 
 
 def search_of(
-    pipeline: Pipeline, beam: int | None, alternatives: int | None, drawing: dict[str, float | None]
+    pipeline: Pipeline,
+    beam: int | None,
+    alternatives: int | None,
+    drawing: dict[str, float | None],
+    changes: Sequence[str] | None = None,
 ) -> Search | None:
     """The search of a pipeline's settings with what the options change in it; None if they change nothing.
 
     Args:
         drawing: Settings of `Sampling`; with one of them it is drawn.
+        changes: `head.search.…=value`, after all others.
     """
+    search = _chosen(pipeline, beam, alternatives, drawing)
+    if not changes:
+        return search
+    from korseq.config import changed
+
+    foreign = [change for change in changes if not change.startswith("head.search")]
+    if foreign:
+        raise ConfigError(f"--set {foreign[0]}: a trained pipeline is used as it is; only head.search.… can be set")
+    head: Any = pipeline.config.head
+    if search is not None and hasattr(head, "search"):
+        head = replace(head, search=search)
+    found: Any = changed(replace(pipeline.config, head=head), changes).head
+    return cast("Search", found.search)
+
+
+def _chosen(
+    pipeline: Pipeline, beam: int | None, alternatives: int | None, drawing: dict[str, float | None]
+) -> Search | None:
     from korseq.nn.search import Beam as BeamSearch
     from korseq.nn.search import Sampling
 

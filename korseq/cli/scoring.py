@@ -21,7 +21,11 @@ commands = typer.Typer()
 
 DataChanges = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change how data is read, such as data.tag=xpos."),
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change how data is read, such as data.tag=xpos, or how texts are written: head.search.size=8.",
+    ),
 ]
 LabelColumn = Annotated[str | None, typer.Option("--label", help="Column with the labels, if it has no usual name.")]
 
@@ -56,9 +60,10 @@ def evaluate(
     from korseq.text.noise import NOISES
 
     pipeline = Pipeline.load(run)
-    search = search_of(pipeline, beam, None, {})
+    writing = [change for change in set_ or [] if change.startswith("head.search")]
+    search = search_of(pipeline, beam, None, {}, writing)
     pipeline = pipeline if search is None else pipeline.with_search(search)
-    data = _reading(pipeline.config, text, label, set_)
+    data = _reading(pipeline.config, text, label, [change for change in set_ or [] if change not in writing])
     for kind in NOISES if noise else ():
         require_noise(pipeline.config, kind)
     scores = pipeline.evaluate(file, data)
@@ -102,6 +107,8 @@ def _reading(config: Config, text: str | None, label: str | None, changes: list[
 
     foreign = [change for change in changes or [] if not change.startswith("data.")]
     if foreign:
-        raise ConfigError(f"--set {foreign[0]}: a trained pipeline is scored as it is; only data.… can be set")
+        raise ConfigError(
+            f"--set {foreign[0]}: a trained pipeline is scored as it is; only data.… and head.search.… can be set"
+        )
     data = changed(config, changes or []).data
     return replace(data, text=text or data.text, label=label or data.label)

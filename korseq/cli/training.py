@@ -201,7 +201,7 @@ def distill(
 
 - `korseq tune pipelines/sentiment.toml --set data.train=reviews.csv --trials 20 --out runs/tune`
 
-- `korseq tune pipelines/ner.toml --set data.train=ner.jsonl --space space.toml --out runs/tune` (see pipelines/tune.toml)
+- `korseq tune pipelines/ner.toml --set data.train=ner.jsonl --space mine.toml --out runs/tune` (see pipelines/tune/space.toml)
 
 The same command goes on after Ctrl-C or a crash; with more `--trials` it goes further. Then train with what was found, on other
 seeds: `korseq train runs/tune/best.toml --seeds 3 --out runs/best`"""
@@ -210,7 +210,7 @@ def tune(
     config: Annotated[Path, typer.Argument(help="TOML file of a pipeline.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for the trials, the best settings and the best pipeline.")],
     space: Annotated[Path, typer.Option(help="TOML file of what is to be chosen, and from what.")] = Path(
-        "pipelines/tune.toml"
+        "pipelines/tune/space.toml"
     ),
     trials: Annotated[int, typer.Option(help="Trainings in all.", min=1)] = 20,
     set_: Changes = None,

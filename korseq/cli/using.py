@@ -7,17 +7,17 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from korseq.cli.options import Beam, Run, one_of, search_of
+from korseq.cli.options import Beam, Run, SearchChanges, one_of, search_of
 from korseq.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from korseq import Pipeline
+    from korseq.generation import SoftAlignment
     from korseq.heads import Prediction
-    from korseq.heat_map import HeatMap
     from korseq.prepare import Item
 
 commands = typer.Typer()
@@ -31,6 +31,8 @@ commands = typer.Typer()
 - `korseq predict runs/nsmc < reviews.txt > labels.jsonl` (one text a line)
 
 - `korseq predict runs/ko-en --beam 8 --alternatives 2 --alignment "내일은 비가 올 거예요."` (a translator)
+
+- `korseq predict runs/ko-en --set head.search.length_penalty=0.8 --set head.search.max_ratio=3 "내일은 비가 올 거예요."`
 
 - `korseq predict runs/ko-en --heat-map attention.png "내일은 비가 올 거예요."` (what came from where, as a picture)
 
@@ -59,8 +61,13 @@ def predict(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the drawing.", show_default=False)] = None,
+    set_: SearchChanges = None,
     alignment: Annotated[
-        bool, typer.Option("--alignment", help="Of what is written: show on stderr what came from where.")
+        bool,
+        typer.Option(
+            "--alignment",
+            help="Of what is written: what came from where, as spans of output and source in the answer, and drawn on stderr.",
+        ),
     ] = False,
     heat_map: Annotated[
         Path | None,
@@ -79,24 +86,30 @@ def predict(
     if heat_map is not None:
         check_name(heat_map)
     pipeline = Pipeline.load(run)
-    search = search_of(pipeline, beam, alternatives, {"temperature": temperature, "seed": seed})
+    search = search_of(pipeline, beam, alternatives, {"temperature": temperature, "seed": seed}, set_)
     pipeline = pipeline if search is None else pipeline.with_search(search)
     typing = not texts and sys.stdin.isatty()
     lines = map(without_surrogates, texts) if texts else _stdin_lines()
     refused = 0
     # A person who types wants each answer at once; a pipe wants speed, and `stream` looks ahead.
     for text, prediction in _answered(pipeline, lines, at_once=typing):
-        refused += isinstance(prediction, DataError)
-        found = {"error": str(prediction)} if isinstance(prediction, DataError) else prediction.as_dict()
+        found: dict[str, Any]
+        aligned = None
+        if isinstance(prediction, DataError):
+            refused += 1
+            found = {"error": str(prediction)}
+        else:
+            found = prediction.as_dict()
+            aligned = _aligned(prediction) if alignment or heat_map else None
+        if alignment and aligned:
+            found["alignment"] = aligned.best()
         sys.stdout.write(json.dumps({"text": text} | found, ensure_ascii=False) + "\n")
         if typing:
             sys.stdout.flush()
-        if isinstance(prediction, DataError):
-            continue
-        if alignment:
-            print(_heat_map(prediction).text(), file=sys.stderr)
-        if heat_map:
-            _heat_map(prediction).save(heat_map)
+        if alignment and aligned:
+            print(aligned.heat_map().text(), file=sys.stderr)
+        if heat_map and aligned:
+            aligned.heat_map().save(heat_map)
     sys.stdout.flush()
     if refused:
         sys.exit(f"korseq: {refused:,} lines were not predicted of; their answers say why")
@@ -137,6 +150,7 @@ def generate(
     beam: Annotated[
         int | None, typer.Option(min=1, help="Search for what is most probable instead.", show_default=False)
     ] = None,
+    set_: SearchChanges = None,
 ) -> None:
     """Go on with texts, with a trained language model: JSON lines on stdout. Without options as its settings say."""
     from korseq import Pipeline
@@ -144,7 +158,7 @@ def generate(
 
     pipeline = Pipeline.load(run)
     others = None if count is None else count - 1
-    search = search_of(pipeline, beam, others, {"temperature": temperature, "top_p": top_p, "seed": seed})
+    search = search_of(pipeline, beam, others, {"temperature": temperature, "top_p": top_p, "seed": seed}, set_)
     texts = list(map(without_surrogates, prompts))
     for text, answer in zip(texts, pipeline.generate(texts, length, search), strict=True):
         print(json.dumps({"text": text} | answer.as_dict(), ensure_ascii=False))
@@ -256,8 +270,8 @@ def _answered(pipeline: Pipeline, lines: Iterable[str], at_once: bool) -> Iterat
     yield from refused()
 
 
-def _heat_map(prediction: Prediction) -> HeatMap:
-    """Of what was written.
+def _aligned(prediction: Prediction) -> SoftAlignment:
+    """What was written with its source.
 
     Raises:
         ConfigError: If the pipeline has none.
@@ -270,4 +284,4 @@ def _heat_map(prediction: Prediction) -> HeatMap:
         raise ConfigError(
             "--alignment and --heat-map: the decoder of this pipeline does not attend to its source, or that is no text"
         )
-    return prediction.alignment.heat_map()
+    return prediction.alignment

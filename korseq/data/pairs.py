@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Literal, TypeAlias
 
 from pydantic import Field
@@ -27,13 +27,17 @@ TARGET_NAMES = ("target", "tgt", "trg", "english", "en", "eng", "answer", "a", "
 # Name, columns and rows.
 Opened: TypeAlias = "tuple[str, list[str], Iterator[Row]]"
 
+# Lines of a file without names of columns that tell how many it has.
+_PEEKED = 100
+
 _ALIGNED = re.compile(r"(.*)\{([^{},]+),([^{},]+)\}(.*)")
 _COLUMNS = ["source", "target"]
 
 
 @settings
 class PairFilter:
-    """Which pairs to learn from. What is left out is counted; dev and test data are never filtered.
+    """Which pairs to learn from. What is left out is counted. Dev and test data of their own are never filtered; what is set
+    apart as dev of the training data is, and shares no pair with the rest.
 
     Args:
         max_characters: Of either side; None for any number.
@@ -103,7 +107,8 @@ def _aligned(one: File, other: File) -> Iterator[Row]:
 
 
 def _lines(file: File) -> Opened | None:
-    """A pair a line, `source<TAB>target`, with or without a third cell, as Tatoeba's files have it for where the pair comes from.
+    """A pair a line, `source<TAB>target`, with or without a third cell, as Tatoeba's files have it for where the pair comes from;
+    most of the first lines say which.
 
     If the first line has names of columns, it is a table like any other.
     """
@@ -115,14 +120,17 @@ def _lines(file: File) -> Opened | None:
     if names & {*SOURCE_NAMES, *TARGET_NAMES}:
         return None
 
+    ahead = [first, *islice(lines, _PEEKED)]
+    widths = [len(cells) for _, cells in ahead]
+    width = 3 if widths.count(3) > widths.count(2) else 2
+    wanted = "a source and a target" if width == 2 else "a source, a target, and where they come from"
+
     def rows() -> Iterator[Row]:
-        width = 3 if len(first[1]) == 3 else 2
-        for number, cells in chain([first], lines):
+        for number, cells in chain(ahead, lines):
             if cells == [""]:
                 continue
             if len(cells) != width:
-                wanted = "a source, a tab and a target"
-                yield Row(number, {}, f"has {len(cells)} cells, separated by tabs; expected {wanted}")
+                yield Row(number, {}, f"has {len(cells)} cells, separated by tabs; expected {width}: {wanted}")
                 continue
             pair = dict(zip(_COLUMNS, cells, strict=False))
             yield Row(number, pair, _empty_side(pair))
@@ -131,7 +139,8 @@ def _lines(file: File) -> Opened | None:
 
 
 def _gettext(file: File) -> Opened:
-    """The translated messages of a `.po` file, from the original (msgid) to the translation (msgstr)."""
+    """The translated messages of a `.po` file, from the original (msgid) to the translation (msgstr). A message with a plural is
+    two, of which the plural has the last of the forms of its translation."""
     try:
         import polib
     except ImportError:
@@ -140,12 +149,17 @@ def _gettext(file: File) -> Opened:
         entries = polib.pofile("".join(decoded_lines(file)))
     except (OSError, UnicodeError, ValueError) as error:
         raise DataError(f"is no readable gettext file: {error}", file.name) from error
-    rows = (
-        Row(entry.linenum, {"source": entry.msgid, "target": entry.msgstr})
-        for entry in entries
-        if entry.translated() and not entry.fuzzy
-    )
-    return file.name, _COLUMNS, rows
+
+    def rows() -> Iterator[Row]:
+        for entry in entries:
+            if not entry.translated() or entry.fuzzy:
+                continue
+            forms = [entry.msgstr_plural[number] for number in sorted(entry.msgstr_plural)] or [entry.msgstr]
+            # Each once: some messages are their own plural.
+            for pair in dict.fromkeys([(entry.msgid, forms[0]), (entry.msgid_plural or entry.msgid, forms[-1])]):
+                yield Row(entry.linenum, dict(zip(_COLUMNS, pair, strict=True)))
+
+    return file.name, _COLUMNS, rows()
 
 
 def _content(line: str) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["label", "spans", "pairs", "text"]
 Source: TypeAlias = "str | Path | Dataset | Iterable[Any]"
 
-# What there is nothing to learn from without characters in it, and what it is called.
+# Of kinds whose texts must have characters: what the text is called.
 _NEVER_EMPTY = {"text": "text", "pairs": "source"}
 
 
@@ -53,6 +53,8 @@ class DataSettings:
         subset: The configuration of a hub dataset that has several (`klue` has `ynat`, `nli`, …).
         encoding: Of text files.
         on_error: What to do with rows that cannot be used: "stop" with an error that shows the first, or "skip" and count.
+        noise: Of texts to learn from: the share that is learnt from once more, as a careless writer would have put it (see
+            `korseq.text.noise`).
         dev_fraction: Share of the training data set apart as dev where there is no dev file.
         split_seed: Chooses which rows those are.
     """
@@ -72,6 +74,7 @@ class DataSettings:
     subset: str | None = None
     encoding: str = "utf-8"
     on_error: Literal["stop", "skip"] = "stop"
+    noise: float = Field(default=0.0, ge=0, le=1)
     dev_fraction: float = Field(default=0.1, gt=0, lt=1)
     split_seed: int = 0
 
@@ -253,7 +256,9 @@ def _roles(
 
 def _cleaned(row: Row, columns: Sequence[str | None]) -> Row:
     cells = {column: row.cells.get(column) for column in columns if column is not None}
-    return row._replace(cells={name: clean(cell).text if isinstance(cell, str) else cell for name, cell in cells.items()})
+    return row._replace(
+        cells={name: clean(cell).text if isinstance(cell, str) else cell for name, cell in cells.items()}
+    )
 
 
 def _problem(row: Row, text: str, label: str | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from itertools import chain
 
 from korseq.errors import DataError
 
@@ -33,3 +34,20 @@ def stratified_split(labels: Sequence[Hashable], fraction: float, seed: int) -> 
         random_order.shuffle(everything)
         smaller.update(everything[: min(max(1, round(len(labels) * fraction)), len(labels) - 1)])
     return [i for i in range(len(labels)) if i not in smaller], sorted(smaller)
+
+
+def grouped_split(
+    labels: Sequence[Hashable], groups: Sequence[Hashable], fraction: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """The same, where examples of one group stay together: groups are shared out, each by the label of its first example.
+
+    Raises:
+        DataError: If there are fewer than two groups.
+    """
+    members: dict[Hashable, list[int]] = defaultdict(list)
+    for i, group in enumerate(groups):
+        members[group].append(i)
+    together = list(members.values())
+    parts = stratified_split([labels[group[0]] for group in together], fraction, seed)
+    larger, smaller = (sorted(chain.from_iterable(together[i] for i in part)) for part in parts)
+    return larger, smaller

@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 from zlib import crc32
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from korseq.nn.decoders.base import DecoderState
@@ -103,7 +104,7 @@ class Beam(Search):
 
     Args:
         size: Hypotheses that are followed at once.
-        alternatives: Further targets to report, the best of the others.
+        alternatives: Further targets to report, the best of the others; fewer than `size`.
         length_penalty: 0 prefers short targets; 1 ranks by the mean over symbols.
         coverage_penalty: Weight of the coverage term; source symbols that nobody looked at cost.
         no_repeat: No sequence of so many symbols may occur twice in a target; 0 allows any.
@@ -118,6 +119,16 @@ class Beam(Search):
     no_repeat: int = Field(default=0, ge=0)
     max_ratio: float = Field(default=2.0, gt=0)
     max_extra: int = Field(default=20, ge=1)
+
+    @model_validator(mode="after")
+    def _finds_the_alternatives(self) -> Self:
+        if self.alternatives >= self.size:
+            raise PydanticCustomError(
+                "too_narrow",
+                "a beam of {size} finds no {alternatives} alternatives beside the best; set size to {wide} or more",
+                {"size": self.size, "alternatives": self.alternatives, "wide": self.alternatives + 1},
+            )
+        return self
 
     @property
     def width(self) -> int:
@@ -217,47 +228,54 @@ class Sampling(Search):
     def run(
         self, step: Step, start: DecoderState, limits: Tensor, keys: Sequence[int] | None = None
     ) -> list[list[Hypothesis]]:
-        device, rows = limits.device, len(limits) * self.samples
-        keys = [0] * len(limits) if keys is None else keys
+        device, sources, count = limits.device, len(limits), self.samples
+        keys = [0] * sources if keys is None else keys
         random = [torch.Generator(device).manual_seed(crc32(f"{self.seed} {key}".encode())) for key in keys]
-        state = start.select(None, torch.arange(len(limits), device=device).repeat_interleave(self.samples))
-        allowed = limits.repeat_interleave(self.samples)
-        symbols = torch.full((rows,), BOS, device=device)
-        written = torch.full((rows, int(limits.max())), PAD, device=device)
-        totals = torch.zeros(rows, device=device)
-        going = torch.ones(rows, dtype=torch.bool, device=device)
-        for place in range(written.size(1)):
-            next_scores, _, state = step(symbols, state)
-            log_probs = torch.log_softmax(next_scores.float(), dim=1)
-            log_probs[:, [PAD, UNK, BOS]] = float("-inf")
-            of_sources = torch.split(self._drawn_from(log_probs), self.samples)  # (K, V) each
-            drawn = torch.cat(
-                [torch.multinomial(p, 1, generator=own) for p, own in zip(of_sources, random, strict=True)]
-            ).squeeze(1)
-            symbols = torch.where(allowed == place + 1, EOS, drawn)
-            totals += torch.where(going, log_probs.gather(1, symbols.unsqueeze(1)).squeeze(1), 0)
+        found: list[list[Hypothesis]] = [[] for _ in limits]
+        left = torch.arange(sources, device=device)  # sources that are still written for, by their number
+        state = start.select(None, left.repeat_interleave(count))
+        symbols = torch.full((sources, count), BOS, device=device)
+        written = torch.full((sources, count, int(limits.max())), PAD, device=device)
+        totals = torch.zeros(sources, count, device=device)
+        going = torch.ones(sources, count, dtype=torch.bool, device=device)
+        for place in range(written.size(2)):
+            next_scores, _, state = step(symbols.flatten(), state)
+            log_probs = torch.log_softmax(next_scores.float(), dim=1).view(len(left), count, -1)  # (N, K, V)
+            log_probs[..., [PAD, UNK, BOS]] = float("-inf")
+            probabilities = self._drawn_from(log_probs)
+            drawn = [torch.multinomial(p, 1, generator=own) for p, own in zip(probabilities, random, strict=True)]
+            symbols = torch.stack(drawn).squeeze(2)  # (N, K)
+            symbols[limits[left] == place + 1] = EOS
+            totals += torch.where(going, log_probs.gather(2, symbols.unsqueeze(2)).squeeze(2), 0)
             going &= symbols != EOS
-            written[:, place] = torch.where(going, symbols, PAD)
-            if not going.any():
+            written[:, :, place] = torch.where(going, symbols, PAD)
+            over = ~going.any(dim=1)
+            if not over.any():
+                continue
+            for source in over.nonzero().flatten().tolist():
+                ended = zip(written[source].tolist(), totals[source].tolist(), strict=True)
+                hypotheses = [Hypothesis(tuple(i for i in ids if i != PAD), total) for ids, total in ended]
+                found[int(left[source])] = sorted(hypotheses, key=lambda h: -h.log_prob)
+            kept = (~over).nonzero().flatten()
+            if not len(kept):
                 break
-        hypotheses = [
-            Hypothesis(tuple(symbol for symbol in row if symbol != PAD), total)
-            for row, total in zip(written.tolist(), totals.tolist(), strict=True)
-        ]
-        grouped = [hypotheses[i : i + self.samples] for i in range(0, rows, self.samples)]
-        return [sorted(of_source, key=lambda h: -h.log_prob) for of_source in grouped]
+            of_kept = kept.unsqueeze(1) * count + torch.arange(count, device=device)  # (N, K)
+            left, state = left[kept], state.select(kept, of_kept.flatten())
+            random = [random[source] for source in kept.tolist()]
+            symbols, written, totals, going = (t[kept] for t in (symbols, written, totals, going))
+        return found
 
     def _drawn_from(self, log_probs: Tensor) -> Tensor:
-        """The probabilities to draw by, (N · K, V)."""
+        """The probabilities to draw by, (N, K, V)."""
         scaled = log_probs / self.temperature
         if self.top_k:
-            least = scaled.topk(min(self.top_k, scaled.size(1)), dim=1).values[:, -1:]
+            least = scaled.topk(min(self.top_k, scaled.size(2)), dim=2).values[..., -1:]
             scaled = scaled.masked_fill(scaled < least, float("-inf"))
-        probabilities = torch.softmax(scaled, dim=1)
+        probabilities = torch.softmax(scaled, dim=2)
         if self.top_p < 1:
-            ordered, order = probabilities.sort(dim=1, descending=True)
-            before = ordered.cumsum(dim=1) - ordered  # the probability of all that are likelier
-            probabilities = probabilities.scatter(1, order, ordered.masked_fill(before >= self.top_p, 0))
+            ordered, order = probabilities.sort(dim=2, descending=True)
+            before = ordered.cumsum(dim=2) - ordered  # the probability of all that are likelier
+            probabilities = probabilities.scatter(2, order, ordered.masked_fill(before >= self.top_p, 0))
         return probabilities
 
 

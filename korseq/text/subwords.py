@@ -147,7 +147,7 @@ class SubwordTokenizer(Tokenizer):
         """Ways to cut a segment, and how likely training takes each."""
         model = _loaded(self._learnt())
         best = [piece for piece, _ in model.cut(segment)]
-        if not self.sampling or _SPACE in segment or len(segment) > _LONGEST_SAMPLED:
+        if not self.sampling or segment in self.symbols or _SPACE in segment or len(segment) > _LONGEST_SAMPLED:
             return [best], [1.0]
         return (
             model.ways_of_merging(segment, self.sampling) if self.kind == "bpe" else model.ways(segment, self.sampling)

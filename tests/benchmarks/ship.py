@@ -27,6 +27,7 @@ from korseq.config import read_config
 from korseq.data.readers import DataSettings
 from korseq.distillation import distill
 from korseq.files import CHECKPOINT_FILE, PIPELINE_FILE
+from korseq.labelled import gold_of, read_rows
 from korseq.text.noise import NOISES
 
 
@@ -114,6 +115,7 @@ RECIPES = {
         "is an ADV.",
         scores=("accuracy", "count"),
         corpus="tags.conllu",
+        sample=200,
         changes=('data.tag="upos"',),
     ),
     "translate-ko-en": Recipe(
@@ -221,8 +223,6 @@ def sample_of(name: str) -> list[tuple[str, Any]]:
     """Labelled texts of the corpora that come with korseq, as a shipped pipeline names their labels."""
     recipe = RECIPES[name]
     config = read_config(REPOSITORY / "pipelines" / recipe.config, recipe.changes)
-    from korseq.labelled import gold_of, read_rows
-
     rows = read_rows(REPOSITORY / "corpora" / recipe.corpus, config, "test").select(range(recipe.sample))
     names = _RENAMED.get(name, {})
     gold = [
@@ -244,11 +244,15 @@ def card(
     before: str,
 ) -> str:
     """Markdown: what a person should know first, and then how it was trained."""
-    table = "\n".join(
-        f"| {score} | {scores[score]:.4f} |" for score in recipe.scores if isinstance(scores[score], float)
-    )
-    careless = "\n".join(f"| {main}, {kind} | {value:.4f} |" for kind, value in noisy.items())
-    command = shlex.join(["python", "tests/benchmarks/ship.py", *sys.argv[1:]])
+    rows = {score: scores[score] for score in recipe.scores if isinstance(scores[score], float)}
+    rows |= {f"{main}, {kind}": value for kind, value in noisy.items()}
+    rows[f"{main} on {recipe.sample} texts of corpora/{recipe.corpus}"] = sample
+    table = "\n".join(f"| {what} | {value:.4f} |" for what, value in rows.items())
+    given = sys.argv[1:]
+    if "--out" in given:  # which is this folder's business
+        del given[given.index("--out") : given.index("--out") + 2]
+    command = shlex.join(["python", "tests/benchmarks/ship.py", *given])
+    training = before.replace("# A korseq pipeline", "## The training", 1).replace("\n## ", "\n### ")
     return f"""# korseq {name}
 
 {recipe.what}
@@ -267,14 +271,12 @@ korseq predict {name} "{recipe.example}"
 | | |
 |---|---|
 {table}
-{careless}
-| {main} on {recipe.sample} texts of corpora/{recipe.corpus} | {sample:.4f} |
 
 Of {scores["count"]:,} test texts that no training has seen. Weights are stored in 8 bits.
 
 Trained again by `{command}`.
 
-{before.replace("# A korseq pipeline", "## The training", 1)}"""
+{training}"""
 
 
 if __name__ == "__main__":

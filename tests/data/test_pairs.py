@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 
@@ -42,6 +43,27 @@ msgstr "아마"
 msgid "Water, "
 "please."
 msgstr "물 좀 주세요."
+"""
+
+PLURALS = """msgid ""
+msgstr "Content-Type: text/plain; charset=UTF-8\\n"
+
+msgid "%d file"
+msgid_plural "%d files"
+msgstr[0] "파일 %d개"
+
+msgid "sheep"
+msgid_plural "sheep"
+msgstr[0] "양"
+msgstr[1] "양들"
+
+msgid "fish"
+msgid_plural "fish"
+msgstr[0] "물고기"
+
+msgid "%d apple"
+msgid_plural "%d apples"
+msgstr[0] ""
 """
 
 
@@ -90,11 +112,22 @@ def test_gettext_files_go_from_message_to_translation(tmp_path: Path) -> None:
         pairs(write(tmp_path / "b.po", "msgid broken\nmsgstr"))
 
 
+def test_plural_messages_of_gettext_files_are_two_pairs(tmp_path: Path) -> None:
+    pytest.importorskip("polib")
+    assert pairs(write(tmp_path / "a.po", PLURALS)) == [
+        ("%d file", "파일 %d개"),
+        ("%d files", "파일 %d개"),
+        ("sheep", "양"),
+        ("sheep", "양들"),
+        ("fish", "물고기"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "row", "problem"),
     [
-        ("안녕\tHi\n혼자\n", 2, "has 1 cells, separated by tabs; expected a source, a tab and a target"),
-        ("안녕\tHi\n하나\tone\t둘\n", 2, "has 3 cells"),
+        ("안녕\tHi\n혼자\n", 2, "has 1 cells, separated by tabs; expected 2: a source and a target"),
+        ("안녕\tHi\n하나\tone\t둘\n", 2, "has 3 cells, separated by tabs; expected 2"),
         ("안녕\tHi\n\tnothing\n", 2, "the source is empty"),
         ("안녕\tHi\n없음\t \n", 2, "the target is empty"),
     ],
@@ -105,6 +138,63 @@ def test_what_is_no_pair_is_told_with_its_row(tmp_path: Path, content: str, row:
         pairs(file)
     kept = read(file, DataSettings(on_error="skip"), kind="pairs")
     assert (list(kept["text"]), skipped_rows(kept)) == (["안녕"], 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "row", "problem"),
+    [
+        ("하나\tone\t1\n안녕\tHi\n둘\ttwo\n", 1, "has 3 cells, separated by tabs; expected 2: a source and a target"),
+        (
+            "안녕\tHi\n하나\tone\t1\n둘\ttwo\t2\n",
+            1,
+            "has 2 cells, separated by tabs; expected 3: a source, a target, and",
+        ),
+    ],
+)
+def test_most_lines_are_right_about_how_many_cells_there_are(
+    tmp_path: Path, content: str, row: int, problem: str
+) -> None:
+    file = write(tmp_path / "a.tsv", content)
+    with pytest.raises(DataError, match=rf"row {row}: {problem}.*\. Mend the file"):
+        pairs(file)
+    assert len(pairs(file, on_error="skip")) == 2
+
+
+BLANKS = [" ", "\u3000", "\u200b \ufeff"]
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("c.csv", "source,target\n안녕,Hi\n%s,nothing\n"),
+        ("c.tsv", "source\ttarget\n안녕\tHi\n%s\tnothing\n"),
+        ("c.jsonl", '{"source": "안녕", "target": "Hi"}\n{"source": "%s", "target": "nothing"}\n'),
+        ("c.po", 'msgid "안녕"\nmsgstr "Hi"\n\nmsgid "%s"\nmsgstr "nothing"\n'),
+    ],
+)
+def test_an_empty_source_is_told_in_every_form(tmp_path: Path, name: str, content: str, blank: str) -> None:
+    if name == "c.po":
+        pytest.importorskip("polib")
+    file = write(tmp_path / name, content % blank)
+    with pytest.raises(DataError, match="the source is empty"):
+        pairs(file)
+    assert pairs(file, on_error="skip") == [("안녕", "Hi")]
+
+
+@pytest.mark.parametrize("blank", ["", *BLANKS])
+def test_an_empty_source_is_told_in_memory(blank: str) -> None:
+    for rows in ([("안녕", "Hi"), (blank, "nothing")], [{"ko": "안녕", "en": "Hi"}, {"ko": blank, "en": "nothing"}]):
+        with pytest.raises(DataError, match="row 2: the source is empty"):
+            pairs(rows)
+
+
+def test_both_sides_are_cleaned_once(tmp_path: Path) -> None:
+    decomposed = [(normalize("NFD", f"\ufeff{ko}"), normalize("NFD", f"caf\u00e9\u200b {en}")) for ko, en in PAIRS]
+    composed = [(ko, f"caf\u00e9 {en}") for ko, en in PAIRS]
+    assert pairs(decomposed) == composed
+    file = write(tmp_path / "c.tsv", "".join(f"{ko}\t{en}\n" for ko, en in decomposed + composed))
+    assert pairs(file) == composed * 2  # so that what is twice there can be counted
 
 
 def test_an_empty_file_and_one_that_is_no_text(tmp_path: Path) -> None:

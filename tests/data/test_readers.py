@@ -449,6 +449,8 @@ def test_a_folder_is_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_labels_with_probabilities_stand_beside_certain_ones() -> None:
-    rows = read([("가", {"긍정": 0.8, "부정": 0.2}), ("나", "긍정"), ("다", ["부정", "중립"]), ("라", 1)], DataSettings())
+    rows = read(
+        [("가", {"긍정": 0.8, "부정": 0.2}), ("나", "긍정"), ("다", ["부정", "중립"]), ("라", 1)], DataSettings()
+    )
     named = [{label: share for label, share in value.items() if share is not None} for value in rows["label"]]
     assert named == [{"긍정": 0.8, "부정": 0.2}, {"긍정": 1.0}, {"부정": 1.0, "중립": 1.0}, {"1": 1.0}]

@@ -61,6 +61,20 @@ def test_without_sampling_it_is_what_encoding_gives(tokenizer: Any, wrapped: boo
     assert drawn(exact, texts, max_length=30, wrapped=wrapped) == expected
 
 
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+@pytest.mark.parametrize("component", [Subwords, MorphemeSubwords])
+def test_symbols_stay_whole(component: Any, kind: str) -> None:
+    symbols = (":func:", "<이름>")
+    texts = [f"<이름>에서 :func:`{text}` func" for text in CORPUS[:40]]
+    tokenizer = component(600, kind=kind, symbols=symbols, sampling=0.5).learn(texts)
+    pieces = Vocabulary(tokenizer.pieces())
+    for seed in range(3):
+        for text, ids in zip(texts, drawn(tokenizer, texts, seed), strict=True):
+            found = [pieces.token(i) for i in ids]
+            assert [found.count(symbol) for symbol in symbols] == [1, 1]
+            assert tokenizer.decode(found) == text
+
+
 def test_ways_are_drawn_as_often_as_they_are_likely() -> None:
     tokenizer = LEARNT["unigram"]
     pieces = Vocabulary(tokenizer.pieces())

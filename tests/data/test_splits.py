@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from korseq.data.splits import stratified_split
+from korseq.data.splits import grouped_split, stratified_split
 from korseq.errors import DataError
 
 LABELS = ["긍정"] * 60 + ["부정"] * 30 + ["중립"] * 10
@@ -59,3 +59,21 @@ def test_parts_are_a_partition_that_keeps_order_and_labels(labels: list[str], fr
             given_away = sum(labels[i] == label for i in smaller)
             assert given_away < count
             assert abs(given_away - min(count * fraction, count - 1)) <= 0.5
+
+
+@given(st.lists(st.sampled_from("가나다라마바사아"), min_size=2), st.floats(0.01, 0.99), st.integers(0, 99))
+def test_groups_stay_together(groups: list[str], fraction: float, seed: int) -> None:
+    if len(set(groups)) < 2:
+        with pytest.raises(DataError, match="cannot be split"):
+            grouped_split([""] * len(groups), groups, fraction, seed)
+        return
+    larger, smaller = grouped_split([""] * len(groups), groups, fraction, seed)
+    assert sorted(larger + smaller) == list(range(len(groups)))
+    assert (larger, smaller) == (sorted(larger), sorted(smaller))
+    assert larger
+    assert smaller
+    assert not {groups[i] for i in larger} & {groups[i] for i in smaller}
+
+
+def test_groups_of_one_are_split_like_examples() -> None:
+    assert grouped_split(LABELS, range(len(LABELS)), 0.1, seed=3) == stratified_split(LABELS, 0.1, seed=3)

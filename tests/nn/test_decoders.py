@@ -32,6 +32,11 @@ DECODERS: dict[str, Any] = {
     "lstm general": LSTMDecoder(attention=Luong(), hidden_size=10, layers=2),
     "lstm concat": LSTMDecoder(attention=Luong(score="concat")),
     "gru feeding": GRUDecoder(attention=Luong(), input_feeding=True, dropout=0.2),
+    "lstm feeding": LSTMDecoder(attention=Luong(), input_feeding=True, layers=2, dropout=0.2),
+    "gru feeding dot": GRUDecoder(attention=Luong(score="dot"), input_feeding=True),
+    "lstm feeding concat": LSTMDecoder(attention=Luong(score="concat"), input_feeding=True, hidden_size=10),
+    "gru bahdanau": GRUDecoder(attention=Bahdanau(), layers=2),
+    "rnn general": RNNDecoder(attention=Luong()),
     "transformer": TransformerDecoder(layers=2, heads=2, dropout=0.1),
     "wide transformer": TransformerDecoder(layers=1, heads=2, hidden_size=12, feedforward_size=5),
 }
@@ -110,6 +115,47 @@ def test_every_parameter_learns(settings: Any) -> None:
     decoder.train()
     decoder(torch.randn(B, S, D), encoded, mask).states.square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in decoder.parameters())
+
+
+def two_steps(decoder: Any, embedded: Tensor, encoded: Encoded, mask: Tensor, before: bool) -> Tensor:
+    """What a decoder of one simple recurrence gives for the first source, computed by the book (2, H).
+
+    Args:
+        before: Attend with the state before the step, and read the context (Bahdanau et al. 2015, appendix A.2.2); else with that
+            after it, and read what the attention made of the step before (Luong et al. 2015, section 3.3).
+    """
+    source = encoded.states[0, mask[0]]  # (T, H)
+    state = torch.tanh(decoder.bridge.weight @ encoded.final[0] + decoder.bridge.bias)
+    cell, attention = decoder.cell, decoder.attention
+    given = torch.zeros(H)
+    outputs = []
+    for place in range(2):
+        if before:
+            summed = attention.query.weight @ state + source @ attention.memory.weight.T + attention.memory.bias
+            given = torch.softmax(torch.tanh(summed) @ attention.weight.weight[0], dim=0) @ source
+        read = torch.cat([embedded[0, place], given])
+        inputs = cell.weight_ih_l0 @ read + cell.bias_ih_l0
+        state = torch.tanh(inputs + cell.weight_hh_l0 @ state + cell.bias_hh_l0)
+        context = given
+        if not before:
+            context = torch.softmax(source @ attention.memory.weight.T @ state, dim=0) @ source
+        outputs.append(torch.tanh(decoder.combine.weight @ torch.cat([state, context]) + decoder.combine.bias))
+        if not before:
+            given = outputs[-1]
+    return torch.stack(outputs)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [RNNDecoder(attention=Luong(), input_feeding=True), RNNDecoder(attention=Bahdanau())],
+    ids=["input feeding", "bahdanau"],
+)
+def test_what_a_step_reads_is_that_of_the_paper(settings: Any) -> None:
+    decoder, (encoded, mask) = build(settings), source()
+    embedded = torch.randn(B, 2, D)
+    expected = two_steps(decoder, embedded, encoded, mask, not settings.input_feeding)
+    found = decoder(embedded, encoded, mask).states[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("score", ["dot", "general", "concat"])

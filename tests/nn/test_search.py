@@ -60,7 +60,7 @@ def test_the_specials_are_those_of_the_vocabulary() -> None:
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0])
 def test_a_beam_as_wide_as_the_space_finds_the_best(seed: int, length_penalty: float) -> None:
     table, wide = Table(seed), len(all_targets(LONGEST))
-    found = run(Beam(size=wide, alternatives=wide, length_penalty=length_penalty), table)
+    found = run(Beam(size=wide, alternatives=wide - 1, length_penalty=length_penalty), table)
     for source in range(N):
         expected = sorted(
             ((table.log_prob(source, ids) / (len(ids) + 1) ** length_penalty, ids) for ids in all_targets(LONGEST)),
@@ -117,8 +117,14 @@ def test_sources_have_their_own_limits() -> None:
 
 def test_a_beam_may_be_wider_than_the_vocabulary() -> None:
     table = Table()
-    found = run(Beam(size=50, alternatives=60), table, limit=2)
+    found = run(Beam(size=61, alternatives=60), table, limit=2)
     assert [len(h) for h in found] == [1 + len(WORDS)] * N
+
+
+def test_a_beam_must_be_wider_than_the_alternatives_are_many() -> None:
+    assert Beam(size=3, alternatives=2).alternatives == 2
+    with pytest.raises(ValueError, match="a beam of 2 finds no 2 alternatives beside the best; set size to 3 or more"):
+        Beam(size=2, alternatives=2)
 
 
 def test_no_sequence_is_repeated() -> None:
@@ -138,7 +144,7 @@ def test_no_sequence_is_repeated() -> None:
 
 def test_coverage_is_ranked_by_the_formula() -> None:
     table, wide = Table(4), len(all_targets(LONGEST))
-    found = run(Beam(size=wide, alternatives=wide, coverage_penalty=0.7), table)
+    found = run(Beam(size=wide, alternatives=wide - 1, coverage_penalty=0.7), table)
     for source in range(N):
         ranks = {}
         for ids in all_targets(LONGEST):
@@ -166,6 +172,63 @@ def test_what_is_drawn_for_a_source_does_not_depend_on_those_beside_it() -> None
         state = DecoderState({"source": torch.tensor([source])}, {"before": torch.tensor([BOS])})
         alone = search.run(table.step, state, limits[:1], keys[source : source + 1])
         assert [h.ids for h in alone[0]] == [h.ids for h in together[source]]
+
+
+@pytest.mark.parametrize("search", [Sampling(samples=2, seed=3), Beam(size=2)], ids=str)
+def test_finished_sources_leave_the_batch(search: Any) -> None:
+    table, limits = Table(), torch.tensor([1, 4, 2])
+    table.table[..., EOS] = -50.0  # so that all go on until their limits
+    seen = []
+
+    def step(symbols: Tensor, state: DecoderState) -> Scored:
+        seen.append(state.memory["source"].tolist())
+        assert len(symbols) == 2 * len(seen[-1])
+        return table.step(symbols, state)
+
+    found = search.run(step, table.start(), limits, [1, 2, 3])
+    assert seen == [[0, 1, 2], [1, 2], [1], [1]]
+    assert [[len(h.ids) for h in of_source] for of_source in found] == [
+        [limit - 1] * len(of_source) for limit, of_source in zip(limits.tolist(), found, strict=True)
+    ]
+
+
+def first_symbols(search: Sampling, table: Table) -> list[Tensor]:
+    """How often each symbol is drawn first, by source."""
+    found = run(search, table, limit=2)
+    return [
+        torch.bincount(torch.tensor([h.ids[0] if h.ids else EOS for h in of_source]), minlength=V) / search.samples
+        for of_source in found
+    ]
+
+
+def probabilities(table: Table, temperature: float = 1.0) -> list[Tensor]:
+    """Of first symbols, by source."""
+    logits = table.table[:, BOS, BOS].clone()
+    logits[:, [PAD, UNK, BOS]] = float("-inf")
+    return list(torch.softmax(logits / temperature, dim=1))
+
+
+@pytest.mark.parametrize("narrow", [{"top_k": 2}, {"top_k": 3}, {"top_p": 0.5}, {"top_p": 0.8}], ids=str)
+def test_first_symbols_are_drawn_from_the_nucleus(narrow: dict[str, Any]) -> None:
+    table = Table(6)
+    drawn = first_symbols(Sampling(samples=2000, **narrow), table)
+    for frequencies, likely in zip(drawn, probabilities(table), strict=True):
+        order = likely.argsort(descending=True).tolist()
+        mass = [sum(likely[order[:i]].tolist()) for i in range(len(order))]  # of those before each
+        size = narrow.get("top_k") or sum(before < narrow["top_p"] for before in mass)
+        nucleus = order[:size]
+        assert 1 < size < 4
+        assert set(frequencies.nonzero().flatten().tolist()) == set(nucleus)
+        expected = likely[nucleus] / likely[nucleus].sum()
+        torch.testing.assert_close(frequencies[nucleus], expected, rtol=0, atol=0.04)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_a_temperature_divides_log_probabilities(temperature: float) -> None:
+    table = Table(6)
+    drawn = first_symbols(Sampling(samples=2000, temperature=temperature), table)
+    for frequencies, expected in zip(drawn, probabilities(table, temperature), strict=True):
+        torch.testing.assert_close(frequencies, expected, rtol=0, atol=0.04)
 
 
 def test_a_sequence_has_the_same_key_whatever_its_padding() -> None:

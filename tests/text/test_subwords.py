@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from helpers import unhurried
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from korseq.errors import DataError
 from korseq.registry import settings_of
-from korseq.text import KiwiTokenizer, MorphemeSubwords, Subwords, WhitespaceTokenizer, clean
+from korseq.text import KiwiTokenizer, MorphemeSubwords, Subwords, Vocabulary, WhitespaceTokenizer, clean
 
 SENTENCES = [
     f"{who} {when} {where}에 {what}."
@@ -24,11 +25,19 @@ SENTENCES = [
 UNIGRAM = Subwords(420, kind="unigram").learn(SENTENCES)
 BPE = Subwords(340).learn(SENTENCES)
 MORPHEMES = MorphemeSubwords(420).learn(SENTENCES)
-ALL = {"unigram": UNIGRAM, "bpe": BPE, "morphemes": MORPHEMES}
+ALL = {
+    "unigram": UNIGRAM,
+    "bpe": BPE,
+    "morphemes": MORPHEMES,
+    "unigram of morphemes": MorphemeSubwords(420, kind="unigram").learn(SENTENCES),
+    "symbols": Subwords(420, symbols=("`", ":func:", "<x>", "가 ")).learn(SENTENCES),
+    "symbols among morphemes": MorphemeSubwords(420, symbols=("`", ":func:", "<x>", "교에")).learn(SENTENCES),
+}
 
 # Korean, other scripts, spaces of all kinds, markup, and what SentencePiece means by something.
 TEXTS = st.text(
-    st.sampled_from("가나다학교에갔 어요ㅋㅠ각abc.:`()<>0x41▁\n\t\u3000😀한éא") | st.characters(codec="utf-8"),
+    st.sampled_from("가나다학교에갔 어요ㅋㅠ각abc.:`()<>0x41▁\n\t\u3000😀한éא" + normalize("NFD", "각한é"))
+    | st.characters(codec="utf-8"),
     max_size=40,
 )
 
@@ -41,11 +50,13 @@ TEXTS = st.text(
 @example("▁")
 @example("<0x41><unk><s></s><pad>")
 @example("  학교에\n\n갔다 \t")
-@example("학교에 갔다")  # decomposed
+@example(normalize("NFD", "학교에 갔다"))
+@example(":func:`<x>가 학교에`::func::<x<x>>")
 @example("lone \ud800 surrogate\x00")
-def test_text_comes_back_as_it_was_after_cleaning(tokenizer: Any, text: str) -> None:
+def test_text_comes_back_from_its_ids_as_it_was_after_cleaning(tokenizer: Any, text: str) -> None:
     analysis = tokenizer(text)
-    assert tokenizer.decode(analysis.forms) == clean(text).text
+    vocabulary = Vocabulary(tokenizer.pieces())
+    assert tokenizer.decode([vocabulary.token(i) for i in vocabulary.ids(analysis.forms)]) == clean(text).text
     assert analysis.text == text
 
 

@@ -26,12 +26,14 @@ class Exported:
         saved: Its settings, vocabularies and card; without weights.
         quantize: How the weights are stored.
         positions: The longest text, and the longest target, that the network has positions for.
+        library: The version of CTranslate2 that it was written with.
         network: CTranslate2's files, by name.
     """
 
     saved: Saved
     quantize: str
     positions: int
+    library: str
     network: Mapping[str, bytes]
 
 
@@ -48,7 +50,8 @@ def read_ctranslate2(folder: Path) -> Exported:
             "trained pipeline again"
         )
     try:
-        return Exported(saved, str(export["quantize"]), int(export["positions"]), network)
+        made = str(export.get("ctranslate2", "of another version"))
+        return Exported(saved, str(export["quantize"]), int(export["positions"]), made, network)
     except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{folder / PIPELINE_FILE}: is damaged: {error!r}") from error
 

@@ -97,7 +97,10 @@ class CTranslate2Runtime:
                 files=dict(exported.network),  # which were checked, unlike what may lie in the folder now
             )
         except (ValueError, RuntimeError) as error:
-            raise ConfigError(f"{folder}: CTranslate2 cannot run it on the device '{device}': {error}") from error
+            message = f"{folder}: CTranslate2 {engine.__version__} cannot run it on the device '{device}': {error}"
+            if exported.library != engine.__version__:
+                message += f". It was written with CTranslate2 {exported.library}: export the trained pipeline again"
+            raise ConfigError(message) from error
         finally:
             torch.set_num_threads(torch_threads)  # for which CTranslate2 has set its own number of threads
         self._names_read = np.array(names_of(source_vocabulary(self.saved)), dtype=object)

@@ -22,6 +22,7 @@ from korseq.nn.decoders.transformer import DecoderLayer, TransformerDecoderModul
 from korseq.nn.embeddings import LookupEmbedding
 from korseq.nn.encoders.attention import TransformerEncoder, TransformerLayer, sinusoids
 from korseq.nn.encoders.base import Stack
+from korseq.nn.search import Beam
 from korseq.prepare import TARGET
 from korseq.saving import Saved, engine_of, write_with
 from korseq.text.vocabulary import BOS, EOS, SPECIALS, UNK
@@ -61,7 +62,13 @@ def write_ctranslate2(pipeline: Trained, folder: Path, quantize: Quantization | 
         )
     positions = _positions(saved.config)
     network = _network(pipeline.model, saved, positions, quantize or "float32")
-    export = {"type": NAME, "version": VERSION, "quantize": quantize or "float32", "positions": positions}
+    export = {
+        "type": NAME,
+        "version": VERSION,
+        "ctranslate2": library().__version__,
+        "quantize": quantize or "float32",
+        "positions": positions,
+    }
     write_with(folder, saved, network, export)
 
 
@@ -73,6 +80,8 @@ def _check(model: SequenceModel, config: Config) -> None:
     elif not isinstance(model.head.decoder, TransformerDecoderModule):
         decoder = cast(Seq2Seq, config.head).decoder
         obstacles.append(f"head.decoder: is {_name(decoder)}, must be TransformerDecoder")
+    if isinstance(config.head, Seq2Seq) and not isinstance(config.head.search, Beam):
+        obstacles.append(f"head.search: is {_name(config.head.search)}, must be Beam")
     stages = model.embeddings.stages
     if len(stages) != 1 or not isinstance(stages[0], LookupEmbedding):
         obstacles.append(f"embedding: is {' + '.join(map(_name, config.embeddings))}, must be one Embedding")
