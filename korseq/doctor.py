@@ -21,6 +21,7 @@ from korseq.training import Training
 OPTIONAL = {
     "ctranslate2": "exports of translators, fast on CPUs (pip install 'korseq[ctranslate2]')",
     "matplotlib": "heat maps as pictures (pip install 'korseq[plots]')",
+    "optuna": "a search for better settings (pip install 'korseq[tune]')",
     "polib": "gettext files as pairs (pip install 'korseq[po]')",
     "ray": "corpus jobs on many machines (pip install 'korseq[ray]')",
     "tensorboard": "training curves (pip install 'korseq[tensorboard]')",

@@ -5,12 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 # What makes a folder a saved pipeline; and what a training left in it can be resumed from.
 PIPELINE_FILE = "pipeline.toml"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
 _STAGED = ".new"
+
+
+def lock(file: IO[bytes]) -> None:
+    """Keep all other processes out of an open file; the system lets them in when this one ends, however it ends.
+
+    Raises:
+        BlockingIOError: If another process has it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING, Any, Self
 from korseq.config import Config, changed, to_toml
 from korseq.data.readers import Source
 from korseq.errors import CheckpointError, ConfigError, TrainingError
-from korseq.files import write_files
+from korseq.files import lock, write_files
 from korseq.pipeline import Pipeline
 from korseq.training.loop import Step
+from korseq.training.run import processes
 from korseq.training.scores import Scores
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
 
 # In the folder: the journal of all trials, the best settings, and the pipeline trained with them.
 JOURNAL, BEST_SETTINGS, BEST = "trials.jsonl", "best.toml", "best"
+_LOCK = "lock"
 _RANGE = {"low", "high", "log", "step"}
 
 
@@ -49,13 +52,18 @@ class Choice:
         """Values that show whether a setting can have them."""
         return self.values or (str(self.low), str(self.high))
 
+    @property
+    def whole(self) -> bool:
+        """Whether a range is one of integers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
     def drawn(self, trial: Trial, name: str) -> str:
         """A value, as it is written after `--set PATH=`."""
         if self.values:
             return str(trial.suggest_categorical(name, self.values))
-        if isinstance(self.low, int) and isinstance(self.high, int):
+        if self.whole:
             step = 1 if self.step is None else int(self.step)
-            return str(trial.suggest_int(name, self.low, self.high, step=step, log=self.log))
+            return str(trial.suggest_int(name, int(self.low), int(self.high), step=step, log=self.log))
         return repr(trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log))
 
 
@@ -73,7 +81,7 @@ class Tried:
     number: int
     score: float | None
     state: str
-    settings: Mapping[str, str]
+    settings: Mapping[str, Any]
 
 
 def read_space(path: str | Path) -> dict[str, Choice]:
@@ -117,8 +125,10 @@ def _choice(value: Any) -> Choice:
     numbers = [choice.low, choice.high, *([] if choice.step is None else [choice.step])]
     if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers) or not choice.low < choice.high:
         raise ValueError("low must be a number below high")
-    if choice.log and (choice.low <= 0 or choice.step is not None):
-        raise ValueError("with log, low must be above 0, and there is no step")
+    if not isinstance(choice.log, bool) or (choice.log and (choice.low <= 0 or choice.step is not None)):
+        raise ValueError("log must be true or false; with it, low must be above 0, and there is no step")
+    if choice.step is not None and (choice.step <= 0 or (choice.whole and choice.step != int(choice.step))):
+        raise ValueError("step must be above 0, and whole between whole numbers")
     return choice
 
 
@@ -148,57 +158,85 @@ def tune(
         progress: Show bars and dev scores on stderr.
 
     Raises:
-        ConfigError: If Optuna is not installed, or a setting of the space does not exist or cannot have its values.
-        CheckpointError: If `out` holds trials of something else.
+        ConfigError: If Optuna is not installed, a setting of the space does not exist or cannot have its values, or several
+            processes run.
+        CheckpointError: If `out` holds trials of something else, or another process is tuning there.
         KeyboardInterrupt: After Ctrl-C; the trial that was broken off is made again.
     """
     optuna = _optuna()
+    if processes() > 1:
+        raise ConfigError("tuning runs in one process; start korseq without accelerate launch or torchrun")
     for name, choice in space.items():
         for value in choice.examples():
             changed(config, [f"{name}={value}"])
+    train, dev = (list(source) if isinstance(source, Iterator) else source for source in (train, dev))
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL)))
-    study = optuna.create_study(
-        storage=storage,
-        study_name="korseq",
-        load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=config.training.seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
-    )
-    _require_same(study, _identity(config, space, (train, dev)), folder)
-    for broken in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):  # killed
-        study.tell(broken.number, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(broken.params, skip_if_exists=True)
+    with (folder / _LOCK).open("ab") as file:
+        try:
+            lock(file)
+        except BlockingIOError:
+            raise CheckpointError(f"{folder}: another process is tuning here") from None
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL)))
+        study = optuna.create_study(
+            storage=storage,
+            study_name="korseq",
+            load_if_exists=True,
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+        )
+        _require_same(study, _identity(config, space, (train, dev)), folder)
+        # Its random numbers begin anew in every process, and must not be those of the trials that there are.
+        study.sampler = optuna.samplers.TPESampler(seed=config.training.seed + len(study.trials))
+        for broken in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):  # killed
+            study.tell(broken.number, state=optuna.trial.TrialState.FAIL)
+            study.enqueue_trial(broken.params)
 
-    def objective(trial: Trial) -> float:
-        tried = changed(config, [f"{name}={choice.drawn(trial, name)}" for name, choice in space.items()])
-        if progress:
-            print(f"korseq: trial {trial.number + 1}: {_shown(trial.params)}", file=sys.stderr)
-        pipeline = Pipeline.from_config(tried)
-        outcome = pipeline.fit(train, dev, progress=progress, reports=[_Watch(trial)])
-        if outcome.interrupted:
-            study.enqueue_trial(trial.params)
-            raise KeyboardInterrupt
-        assert outcome.dev is not None
-        value = _worth(outcome.dev)
-        trial.set_user_attr("score", float(outcome.dev[outcome.dev.main]))
-        if all(value > other for other in _values(study)):
-            pipeline.save(folder / BEST)
-            write_files(folder, {BEST_SETTINGS: to_toml(tried).encode()})
-        return value
+        def objective(trial: Trial) -> float:
+            settings = [f"{name}={choice.drawn(trial, name)}" for name, choice in space.items()]
+            if progress:
+                shown = ", ".join(f"{name} = {value}" for name, value in trial.params.items())
+                print(f"korseq: trial {trial.number + 1}: {shown}", file=sys.stderr)
+            try:
+                pipeline, scores = _trained(changed(config, settings), train, dev, _Watch(trial), progress)
+            except KeyboardInterrupt:
+                study.enqueue_trial(trial.params)
+                raise
+            except (ConfigError, TrainingError) as error:  # values that do not go together; divergence
+                print(f"korseq: trial {trial.number + 1} failed: {error}", file=sys.stderr)
+                trial.set_user_attr("error", str(error))
+                raise
+            trial.set_user_attr("score", float(scores[scores.main]))
+            if all(_worth(scores) > other for other in _values(study)):
+                pipeline.save(folder / BEST)
+                write_files(folder, {BEST_SETTINGS: to_toml(pipeline.config).encode()})
+            return _worth(scores)
 
-    done = len(
-        [t for t in study.trials if t.state in (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)]
-    )
-    if trials > done:
-        # Values that do not go together, and trainings that diverge, are failed trials.
-        study.optimize(objective, n_trials=trials - done, catch=(ConfigError, TrainingError))
-    return [
-        Tried(t.number, t.user_attrs.get("score"), t.state.name.lower(), t.params)
-        for t in study.trials
-        if t.state.is_finished()
-    ]
+        left = trials - len(_done(study))
+        if left > 0:
+            study.optimize(objective, n_trials=left, catch=(ConfigError, TrainingError))
+        return [Tried(t.number, t.user_attrs.get("score"), t.state.name.lower(), t.params) for t in _done(study)]
+
+
+def _trained(
+    config: Config, train: Source, dev: Source | None, watch: _Watch, progress: bool
+) -> tuple[Pipeline, Scores]:
+    """A pipeline, and its scores on dev.
+
+    Raises:
+        KeyboardInterrupt: If Ctrl-C came between.
+    """
+    pipeline = Pipeline.from_config(config)
+    outcome = pipeline.fit(train, dev, progress=progress, reports=[watch])
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    assert outcome.dev is not None
+    return pipeline, outcome.dev
+
+
+def _done(study: Study) -> list[FrozenTrial]:
+    """The trials that need not be made again: those that came to an end, were given up, or failed by themselves."""
+    return [t for t in study.trials if t.state.name in ("COMPLETE", "PRUNED") or "error" in t.user_attrs]
 
 
 class _Watch:
@@ -233,10 +271,6 @@ def _values(study: Study) -> list[float]:
     return [trial.value for trial in study.trials if trial.value is not None and trial.state.name == "COMPLETE"]
 
 
-def _shown(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in settings.items())
-
-
 def _require_same(study: Study, identity: str, folder: Path) -> None:
     """Raise CheckpointError if the trials are of something else."""
     before = study.user_attrs.get("identity")
@@ -249,8 +283,15 @@ def _require_same(study: Study, identity: str, folder: Path) -> None:
 
 
 def _identity(config: Config, space: Mapping[str, Choice], sources: Sequence[Source | None]) -> str:
-    names = [str(source) for source in sources if isinstance(source, str | Path)]
-    return hashlib.sha256(f"{to_toml(config)} {sorted(space.items(), key=str)} {names}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{to_toml(config)} {sorted(space.items(), key=str)}".encode())
+    for source in sources:
+        if isinstance(source, str | Path) and Path(source).is_file():
+            digest.update(Path(source).read_bytes())
+        elif isinstance(source, str | Path | list):
+            digest.update(repr(source).encode())
+        elif source is not None:
+            digest.update(str(getattr(source, "_fingerprint", "")).encode())
+    return digest.hexdigest()
 
 
 def _optuna() -> ModuleType:

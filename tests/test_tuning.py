@@ -10,14 +10,15 @@ from conftest import EXAMPLES
 
 from korseq import CheckpointError, ConfigError, Pipeline, Training
 from korseq.config import Config, changed, read_config
-from korseq.heads import Classifier, Regressor
+from korseq.files import lock
+from korseq.heads import Classifier
 from korseq.nn import GRU, Embedding
 from korseq.text import SyllableTokenizer
 from korseq.training import Scores
 from korseq.training.loop import Step
-from korseq.tuning import Choice, _Watch, read_space, tune
+from korseq.tuning import JOURNAL, Choice, _Watch, read_space, tune
 
-pytest.importorskip("optuna")
+optuna = pytest.importorskip("optuna")
 
 DEV = [("정말 훌륭하다", "긍정"), ("너무 지루하다", "부정"), ("감동적이다", "긍정"), ("돈이 아깝다", "부정")]
 SPACE = {
@@ -45,12 +46,22 @@ def test_the_best_settings_and_pipeline_are_kept(config: Config, tmp_path: Path)
     assert settings == changed(config, [f"{name}={value}" for name, value in best.settings.items()])
     assert [type(encoder).__name__ for encoder in settings.encoders] == [best.settings["encoder"][7:11].strip('"')]
     assert settings.training.batch_size in (4, 8)
-    # More of them: those that are done are not done again.
-    further = tune(config, SPACE, 7, EXAMPLES, DEV, out=tmp_path, progress=False)
+    study = study_in(tmp_path)
+    assert study.direction.name == "MAXIMIZE"
+    assert study.best_value == best.score
+    # More of them: those that are done are not done again, and the others are new.
+    further = tune(config, SPACE, 9, EXAMPLES, DEV, out=tmp_path, progress=False)
     assert further[:6] == found
-    assert len(further) == 7
+    assert len({tried.settings["training.learning_rate"] for tried in further}) == len(further) == 9
     with pytest.raises(CheckpointError, match="give another folder"):
-        tune(config, {"encoder.hidden_size": Choice(("4", "8"))}, 8, EXAMPLES, DEV, out=tmp_path, progress=False)
+        tune(config, SPACE, 9, EXAMPLES[1:], DEV, out=tmp_path, progress=False)
+    with pytest.raises(CheckpointError, match="give another folder"):
+        tune(config, {"encoder.hidden_size": Choice(("4", "8"))}, 9, EXAMPLES, DEV, out=tmp_path, progress=False)
+
+
+def study_in(folder: Path) -> optuna.Study:
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL))
+    return optuna.load_study(study_name="korseq", storage=optuna.storages.JournalStorage(backend))
 
 
 def test_the_trial_that_was_broken_off_is_made_again(
@@ -61,39 +72,69 @@ def test_the_trial_that_was_broken_off_is_made_again(
 
     def interrupted(self: Pipeline, *arguments: object, **options: object) -> object:
         seen.append(self.config.training)
+        if len(seen) == 3:
+            raise KeyboardInterrupt  # before the training begins
         outcome = whole(self, *arguments, **options)
         return outcome if len(seen) != 2 else type(outcome)(1, 0, None, True)
 
     monkeypatch.setattr(Pipeline, "fit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        tune(config, SPACE, 3, EXAMPLES, DEV, out=tmp_path, progress=False)
-    assert len(seen) == 2
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            tune(config, SPACE, 3, EXAMPLES, DEV, out=tmp_path, progress=False)
+    assert len(seen) == 3
     found = tune(config, SPACE, 3, EXAMPLES, DEV, out=tmp_path, progress=False)
-    assert seen[2] == seen[1]
-    assert [tried.state for tried in found].count("fail") == 1
-    assert sum(tried.state != "fail" for tried in found) == 3
+    assert seen[1] == seen[2] == seen[3]
+    assert len(found) == 3
+    assert len(seen) == 5
+
+
+def test_a_killed_trial_is_made_again(config: Config, tmp_path: Path) -> None:
+    tune(config, SPACE, 1, EXAMPLES, DEV, out=tmp_path, progress=False)
+    killed = study_in(tmp_path).ask()
+    drawn = [choice.drawn(killed, name) for name, choice in SPACE.items()]
+    found = tune(config, SPACE, 2, EXAMPLES, DEV, out=tmp_path, progress=False)
+    assert [str(value) for value in found[1].settings.values()] == drawn
+
+
+def test_two_do_not_tune_in_one_folder(config: Config, tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("ab") as file:
+        lock(file)
+        with pytest.raises(CheckpointError, match="another process is tuning here"):
+            tune(config, SPACE, 1, EXAMPLES, DEV, out=tmp_path, progress=False)
+
+
+def test_several_processes_are_refused(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="tuning runs in one process"):
+        tune(config, SPACE, 1, EXAMPLES, DEV, out=tmp_path, progress=False)
 
 
 def test_lower_scores_win_where_they_are_better(config: Config, tmp_path: Path) -> None:
     numbers = [(text, float(len(text))) for text, _ in EXAMPLES]
+    regressor = changed(config, ['head={type="Regressor"}'])
     space = {"training.learning_rate": Choice(("1e-9", "1e-2"))}
-    tune(changed(config, ['head={type="Regressor"}']), space, 4, numbers, numbers, out=tmp_path, progress=False)
-    best = Pipeline.load(tmp_path / "best", device="cpu")
-    assert isinstance(best.config.head, Regressor)
-    assert best.config.training.learning_rate == 1e-2
+    found = tune(regressor, space, 4, numbers, numbers, out=tmp_path, progress=False)
+    pipeline = Pipeline.load(tmp_path / "best", device="cpu")
+    scores = pipeline.evaluate(numbers)
+    of_each = [tried.score for tried in found if tried.score is not None]
+    assert scores[scores.main] == pytest.approx(max(of_each) if scores.higher_is_better else min(of_each))
+    assert pipeline.config.training.learning_rate == 1e-2
 
 
-def test_trials_that_fail_are_counted(config: Config, tmp_path: Path) -> None:
+def test_trials_that_fail_are_counted_and_told(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     space = {"training.learning_rate": Choice(("1e-3", "1e38")), "training.clip_norm": Choice(("1.0", "inf"))}
     found = tune(config, space, 6, EXAMPLES, DEV, out=tmp_path, progress=False)
     assert {tried.state for tried in found} == {"complete", "fail"}
     for tried in found:
         assert (tried.score is None) == (tried.state != "complete")
+    assert "failed: the loss is" in capsys.readouterr().err
+    assert tune(config, space, 6, EXAMPLES, DEV, out=tmp_path, progress=False) == found
 
 
 def test_a_trial_that_does_worse_than_most_is_given_up() -> None:
-    import optuna
-
     study = optuna.create_study(direction="maximize", pruner=optuna.pruners.ThresholdPruner(lower=0.9))
     step = Step(1, 1, 0.5, 0.1, 4, 20, 0.1, Scores({"x": 0.5}, "x"))
     with pytest.raises(optuna.TrialPruned):
@@ -140,7 +181,10 @@ def test_a_space_is_read_from_toml(tmp_path: Path) -> None:
         ('"a.b" = {low = 3}', "a range has low, high"),
         ('"a.b" = {low = 3, high = 2}', "low must be a number below high"),
         ('"a.b" = {low = "1", high = 2}', "low must be a number below high"),
-        ('"a.b" = {low = 0, high = 2, log = true}', "with log, low must be above 0"),
+        ('"a.b" = {low = 0, high = 2, log = true}', "with it, low must be above 0"),
+        ('"a.b" = {low = 1, high = 2, log = "yes"}', "log must be true or false"),
+        ('"a.b" = {low = 1, high = 9, step = 0.5}', "whole between whole numbers"),
+        ('"a.b" = {low = 0.1, high = 0.9, step = -0.1}', "step must be above 0"),
     ],
 )
 def test_a_wrong_space_is_refused_with_file_and_path(content: str, message: str, tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def distill(
 - `korseq tune pipelines/ner.toml --set data.train=ner.jsonl --space mine.toml --out runs/tune` (see pipelines/tune/space.toml)
 
 The same command goes on after Ctrl-C or a crash; with more `--trials` it goes further. Then train with what was found, on other
-seeds: `korseq train runs/tune/best.toml --seeds 3 --out runs/best`"""
+seeds: `korseq train runs/tune/best.toml --seed 1 --seeds 3 --out runs/best`"""
 )
 def tune(
     config: Annotated[Path, typer.Argument(help="TOML file of a pipeline.", show_default=False)],

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from korseq.errors import CheckpointError, ProcessingError
-from korseq.files import write_files
+from korseq.files import lock, write_files
 
 _JOB, _LOCK = "job.json", "lock"
 _FORMAT = 1
@@ -256,14 +256,9 @@ def _force(file: IO[bytes]) -> None:
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
-    """Keep all other processes out of a file; the system lets them in when this one ends, however it ends."""
     try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        lock(file)
+    except BlockingIOError:
         raise ProcessingError(f"{path.parent}: another process is working on this job") from None
 
 

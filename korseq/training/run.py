@@ -49,6 +49,11 @@ def is_main_process() -> bool:
     return "LOCAL_RANK" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 
+def processes() -> int:
+    """How many processes train together; as `is_main_process`, known before training begins."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+
+
 def run(
     model: SequenceModel,
     data: EncodedData,
