@@ -209,6 +209,11 @@ def _contradictions(config: Config) -> list[str]:
                 f"sequence.max_length: is {config.sequence.max_length}, but {type(encoder).__name__} knows {longest} positions; "
                 "raise max_positions or lower max_length"
             )
+    stages = len(config.encoders) + 2
+    if config.training.unfreeze and config.training.epochs < stages:
+        mistakes.append(
+            f"training.unfreeze: adds a stage in every epoch, of which there are {stages}; training.epochs must be at least that"
+        )
     mistakes += _target_contradictions(config) + _language_model_contradictions(config) + _number_contradictions(config)
     return mistakes + config.head.contradictions()
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from korseq.config import Config, read_config
+from korseq import __version__
+from korseq.config import Config
 from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
 from korseq.errors import ConfigError, DataError
 from korseq.files import PIPELINE_FILE
@@ -24,7 +25,7 @@ from korseq.labelled import read_rows, split_rows, with_names
 from korseq.pipeline import Pipeline
 from korseq.processing import Predict, process
 from korseq.resources import trained
-from korseq.training.run import Outcome, is_main_process
+from korseq.training.run import Outcome, processes
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,16 +35,17 @@ _FOLDER = "teaching"
 
 
 def distill(
-    teachers: Sequence[str | Path],
+    teachers: str | Path | Sequence[str | Path],
     student: Pipeline,
     train: Source | None,
     dev: Source | None = None,
     *,
-    texts: Sequence[str | Path] = (),
+    texts: str | Path | Sequence[str | Path] = (),
     text: str | None = None,
     weight: float = 0.5,
     out: str | Path,
     resume: bool = False,
+    overwrite: bool = False,
     workers: int | None = None,
     progress: bool = True,
 ) -> Outcome:
@@ -55,55 +57,52 @@ def distill(
     teacher wrote.
 
     Args:
-        teachers: Folders of trained pipelines, with the student's kind of head and, if it has some, the same labels.
+        teachers: Folders of trained pipelines, with the student's kind of head and all labels of the data.
         student: Not trained yet.
-        train: Labelled data, as for `Pipeline.fit`; None to learn from the teachers alone. Labels of texts (classes, numbers) are
-            mixed with the teachers' answers; entities, tags and translations of the data stay as they are.
+        train: Labelled data, as for `Pipeline.fit`; None to learn from the teachers alone. Classes and numbers are mixed with the
+            teachers' answers; entities, tags and translations of the data stay as they are, and the teachers answer `texts`.
         dev: Labelled data to choose by; None to set a part of `train` apart, which the teachers are not asked about.
         texts: Files of texts without labels, of which those are left out that `train` or `dev` has, and what is there twice.
         text: The column of these; None to look for a usual name.
-        weight: Share of the teachers' answer where a text has a label.
+        weight: Share of the teachers' answer where a text has a class or a number.
         out: Folder for the student.
         resume: Continue the broken training in `out`.
+        overwrite: Ask the teachers anew, whatever lies in `out`.
         workers: Processes that ask the teachers; None for as many as there are cores.
         progress: Show bars and dev scores on stderr.
 
     Raises:
-        ConfigError: If teachers and student do not go together.
+        ConfigError: If teachers and student do not go together, or several processes run.
         DataError: If the data cannot be used, or there is nothing to learn from, or to choose by.
     """
+    teachers, texts = _several(teachers), _several(texts)
+    config, folder = student.config, Path(out).resolve() / _FOLDER
     if not 0 <= weight <= 1:
         raise ConfigError(f"weight: is {weight:g}, must lie between 0 and 1")
-    config = student.config
-    for teacher in teachers:
-        _require_teacher(config, teacher)
-    if train is None and (dev is None or not texts):
-        raise DataError(
-            "without labelled data there must be texts to ask the teachers about, and dev data to choose by"
-        )
+    if processes() > 1:
+        raise ConfigError("distillation runs in one process; start korseq without accelerate launch or torchrun")
+    if train is None and dev is None:
+        raise DataError("without labelled data to learn from there must be dev data to choose by")
+    if not texts and (train is None or not config.head.blends):
+        raise DataError("there must be texts without labels, which the teachers are asked about")
+    config.require_single_texts()
     learnt, held_out = _labelled(config, train, dev)
+    _require_teachers(config, teachers, learnt, held_out)
     corpus = _corpus(learnt, held_out, texts, text, config.data.encoding)
-    answers = [_asked(teacher, corpus, Path(out) / _FOLDER, workers, progress) for teacher in teachers]
+    asked = range(0 if learnt is None or config.head.blends else len(learnt), len(corpus))
+    answers = [_asked(one, corpus.select(asked), folder, workers, overwrite, progress) for one in teachers]
     rows = _lessons(config.head, learnt, corpus["text"], answers, weight)
-    # The rows have columns of their own; afterwards it reads its data again as its settings say.
-    columns = replace(config.data, text="text", label="label", reverse=False)
+    # The rows have columns of their own, and what a teacher wrote may be empty; afterwards it reads data as its settings say.
+    columns = replace(config.data, text="text", label="label", reverse=False, on_error="skip")
     outcome = student.fit(rows, held_out, data=columns, out=out, resume=resume, progress=progress)
     student.config = replace(student.config, data=with_names(config.data, () if train is None else train, dev))
-    if not outcome.interrupted and is_main_process():
-        student.card += _credits(teachers, learnt, texts, len(rows), weight)
-        student.save(out)
+    student.card += _credits(teachers, learnt, texts, len(asked), weight if config.head.blends else 0.0)
+    student.save(out)
     return outcome
 
 
-def _require_teacher(config: Config, teacher: str | Path) -> None:
-    """Raise ConfigError if the student cannot learn from a pipeline."""
-    theirs = read_config(trained(teacher) / PIPELINE_FILE)
-    theirs.require_single_texts()
-    if theirs.head.metric != config.head.metric:
-        raise ConfigError(
-            f"{teacher}: its head is {type(theirs.head).__name__} ({theirs.head.metric}), the student's "
-            f"{type(config.head).__name__} ({config.head.metric}); both must predict the same"
-        )
+def _several(names: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    return [names] if isinstance(names, str | Path) else names
 
 
 def _labelled(config: Config, train: Source | None, dev: Source | None) -> tuple[Dataset | None, Dataset]:
@@ -115,10 +114,42 @@ def _labelled(config: Config, train: Source | None, dev: Source | None) -> tuple
     return split_rows(config, rows)
 
 
+def _require_teachers(
+    config: Config, teachers: Sequence[str | Path], learnt: Dataset | None, held_out: Dataset
+) -> None:
+    """Raise ConfigError if the student cannot learn from these, before hours of work."""
+    if not teachers:
+        raise ConfigError("there are no teachers; name the folder of a trained pipeline")
+    head, answers = config.head, []
+    values = [*([] if learnt is None else learnt["label"]), *held_out["label"]]
+    try:
+        labels = set(head.answers(head.learn_labels(values)))
+    except ValueError as error:
+        raise DataError(str(error), name_of(held_out if learnt is None else learnt)) from None
+    for teacher in teachers:
+        pipeline = Pipeline.load(teacher, device="cpu")
+        theirs = pipeline.config.head
+        if theirs.metric != head.metric:
+            raise ConfigError(
+                f"{teacher}: its head is {type(theirs).__name__} ({theirs.metric}), the student's {type(head).__name__} "
+                f"({head.metric}); both must predict the same"
+            )
+        known = set(theirs.answers(pipeline.labels))
+        if labels - known:
+            raise ConfigError(
+                f"{teacher}: knows no label {min(labels - known)!r}, which the data has; it knows {sorted(known)}"
+            )
+        answers.append(pipeline("글").as_dict())
+    try:
+        head.lesson(answers)
+    except ValueError as error:
+        raise ConfigError(f"the teachers: {error}") from None
+
+
 def _corpus(
     learnt: Dataset | None, held_out: Dataset, files: Sequence[str | Path], column: str | None, encoding: str
 ) -> Dataset:
-    """All texts that the teachers are asked about, those with labels first, with their numbers in the column `number`."""
+    """All texts, those with labels first, with their numbers in the column `number`."""
     import datasets
 
     found = [] if learnt is None else list(learnt["text"])
@@ -136,22 +167,26 @@ def _corpus(
     return datasets.Dataset.from_dict({"text": found, "number": range(len(found))})
 
 
-def _asked(teacher: str | Path, corpus: Dataset, folder: Path, workers: int | None, progress: bool) -> Path:
+def _asked(
+    teacher: str | Path, corpus: Dataset, folder: Path, workers: int | None, overwrite: bool, progress: bool
+) -> Path:
     """The file with what a teacher says of the texts, in their order; what it cannot answer is left out."""
-    digest = hashlib.sha256()
-    for text in corpus["text"]:
-        digest.update(text.encode() + b"\0")
+    digest = hashlib.sha256(__version__.encode())
+    for number, text in zip(corpus["number"], corpus["text"], strict=True):
+        digest.update(f"{number} {text}".encode() + b"\0")
     texts = folder / f"texts-{digest.hexdigest()[:16]}.parquet"
     digest.update((trained(teacher) / PIPELINE_FILE).read_bytes())  # which has the checksums of all other files
     answers = folder / f"answers-{digest.hexdigest()[:16]}.jsonl"
     if not texts.exists():  # written anew it would be another job's
         folder.mkdir(parents=True, exist_ok=True)
         staged = texts.with_suffix(".new")
-        pq.write_table(corpus.data.table, staged)
+        pq.write_table(corpus.flatten_indices().data.table, staged)
         staged.replace(texts)
     if progress:
         print(f"korseq: {teacher} answers {len(corpus):,} texts", file=sys.stderr)
-    summary = process(Predict(teacher), texts, answers, keep=["number"], workers=workers, progress=progress)
+    summary = process(
+        Predict(teacher), texts, answers, keep=["number"], workers=workers, overwrite=overwrite, progress=progress
+    )
     if summary.rejected:
         warnings.warn(f"{summary.rejected:,} texts were set aside, see {summary.rejected_file}", stacklevel=3)
     return answers
@@ -166,15 +201,12 @@ def _lessons(
     with ExitStack() as stack:
         files = [stack.enter_context(file.open(encoding="utf-8")) for file in answers]
         for number, (text, said) in enumerate(zip(texts, _aligned(files, len(texts)), strict=True)):
-            label = own[number] if number < len(own) else None
-            if len(said) == len(files):
-                try:
-                    lesson = head.lesson(said)
-                    label = lesson if label is None else head.blended(label, lesson, weight)
-                except ValueError as error:
-                    raise ConfigError(f"the teachers: {error}") from None
-            if label is not None:
+            lesson = head.lesson(said) if len(said) == len(files) else None
+            if number < len(own):
+                label = head.blended(own[number], lesson, weight) if head.blends else own[number]
                 rows.append({"text": text, "label": label})
+            elif lesson is not None:
+                rows.append({"text": text, "label": lesson})
     return rows
 
 
@@ -192,15 +224,18 @@ def _aligned(files: Sequence[Iterable[str]], count: int) -> Iterator[list[dict[s
 
 
 def _credits(
-    teachers: Sequence[str | Path], learnt: Dataset | None, texts: Sequence[str | Path], count: int, weight: float
+    teachers: Sequence[str | Path], learnt: Dataset | None, texts: Sequence[str | Path], asked: int, weight: float
 ) -> str:
     """For the card: whom the student has learnt from."""
-    names = ", ".join(f"{teacher}" for teacher in teachers)
-    own = 0 if learnt is None else len(learnt)
-    origin = "" if learnt is None else f"- labelled: {name_of(learnt)}, {own:,} texts, the teachers' share {weight:g}\n"
+    names = ", ".join(map(str, teachers))
+    labelled = (
+        ""
+        if learnt is None
+        else f"- labelled: {name_of(learnt)}, {len(learnt):,} texts, the teachers' share {weight:g}\n"
+    )
     files = "".join(f"- without labels: {file}\n" for file in texts)
     return f"""
 ## Teachers
-Distilled (Hinton et al. 2015) from {names}, which were asked about {count:,} texts.
+Distilled (Hinton et al. 2015) from {names}, which were asked about {asked:,} texts.
 
-{origin}{files}"""
+{labelled}{files}"""

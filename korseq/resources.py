@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from korseq.files import PIPELINE_FILE
+from korseq.files import CHECKPOINT_FILE, PIPELINE_FILE
 
 _PACKAGE = Path(__file__).parent
 
@@ -22,9 +22,11 @@ def resource(name: str) -> Path:
 
 
 def trained(name: str | Path) -> Path:
-    """The folder of a trained pipeline: the one that comes with korseq under this name, unless there is one here."""
+    """The folder of a trained pipeline: the one that comes with korseq under this name, unless there is one here, be it a broken
+    one. (A folder of data may be called so, too.)"""
     folder = Path(name)
-    return folder if (folder / PIPELINE_FILE).is_file() else shipped().get(str(name), folder)
+    here = any((folder / file).exists() for file in (PIPELINE_FILE, CHECKPOINT_FILE))
+    return folder if here else shipped().get(str(name), folder)
 
 
 def shipped() -> dict[str, Path]:

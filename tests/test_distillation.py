@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import EXAMPLES
 
-from korseq import ConfigError, DataError, Pipeline, Training
+from korseq import CheckpointError, ConfigError, DataError, Pipeline, Training
+from korseq.config import changed
 from korseq.data import DataSettings
 from korseq.data.readers import read
 from korseq.distillation import _lessons, distill
@@ -78,6 +79,7 @@ def test_labels_are_mixed_with_what_teachers_say() -> None:
     lesson = head.lesson(said)
     assert lesson == pytest.approx({"긍정": 0.7, "부정": 0.3})
     assert head.blended("부정", lesson, 0.25) == pytest.approx({"긍정": 0.175, "부정": 0.825})
+    assert head.blended({"긍정": 0.4, "부정": 0.6}, lesson, 0.5) == pytest.approx({"긍정": 0.55, "부정": 0.45})
     several = Classifier(multi_label=True)
     assert several.blended("긍정|부정", lesson, 0.5) == pytest.approx({"긍정": 0.85, "부정": 0.65})
     assert Regressor().blended("3", Regressor().lesson([{"value": 1.0}, {"value": 2.0}]), 0.5) == 2.25
@@ -90,8 +92,7 @@ def test_entities_that_most_teachers_found_are_learnt() -> None:
     said = [entities((0, 3, "PER"), (5, 7, "LOC")), entities((0, 3, "PER")), entities((0, 2, "PER"), (5, 7, "ORG"))]
     assert Tagger().lesson(said) == [{"start": 0, "end": 3, "label": "PER"}]
     assert Tagger().lesson(said[:2]) == [{"start": 0, "end": 3, "label": "PER"}]  # a half is not most
-    own = [(0, 1, "DAT")]
-    assert Tagger().blended(own, Tagger().lesson(said), 1.0) == own
+    assert not Tagger().blends
 
 
 def test_of_words_the_commonest_tag_is_learnt() -> None:
@@ -111,12 +112,22 @@ def test_of_translations_only_one_teacher_can_be_learnt_from() -> None:
 
 def test_what_does_not_go_together_is_refused(teachers: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "student"
+    rows = [(text, "good" if label == "긍정" else "bad") for text, label in EXAMPLES]
     with pytest.raises(ConfigError, match="both must predict the same"):
         distill(teachers, syllables(Regressor()), [("가", 1.0), ("나", 2.0)], out=out)
     with pytest.raises(ConfigError, match="must lie between 0 and 1"):
         distill(teachers, syllables(Classifier()), EXAMPLES, out=out, weight=2)
     with pytest.raises(DataError, match="there must be texts"):
         distill(teachers, syllables(Classifier()), None, EXAMPLES, out=out)
+    with pytest.raises(DataError, match="there must be dev data"):
+        distill(teachers, syllables(Classifier()), None, texts="more.txt", out=out)
+    with pytest.raises(ConfigError, match="there are no teachers"):
+        distill([], syllables(Classifier()), EXAMPLES, out=out)
+    with pytest.raises(CheckpointError, match="is no saved pipeline"):
+        distill(["nowhere"], syllables(Classifier()), EXAMPLES, out=out)
+    with pytest.raises(ConfigError, match="knows no label 'bad', which the data has"):
+        distill(teachers[0], syllables(Classifier()), rows, rows, out=out)
+    assert not out.exists()  # nothing was asked yet
 
 
 def test_texts_that_a_teacher_could_not_answer_keep_their_labels_or_are_left_out(tmp_path: Path) -> None:
@@ -129,10 +140,36 @@ def test_texts_that_a_teacher_could_not_answer_keep_their_labels_or_are_left_out
     rows = _lessons(Classifier(), learnt, ["가", "나", "다", "라", "마"], files, 0.5)
     assert [row["text"] for row in rows] == ["가", "나", "라"]
     assert rows[0]["label"] == pytest.approx({"긍정": 0.9, "부정": 0.1})
-    assert rows[1]["label"] == "부정"
+    assert rows[1]["label"] == {"부정": 1.0}
     assert rows[2]["label"] == pytest.approx({"긍정": 0.8, "부정": 0.2})
-    with pytest.raises(ConfigError, match="the teachers: know no label 'good', which the data has"):
-        _lessons(Classifier(), read([("가", "good"), ("나", "bad")], DataSettings()), ["가", "나"], files, 0.5)
+
+
+def test_taggers_learn_from_teachers_what_has_no_entities_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labelled texts are not asked about, for their entities stay as they are."""
+    labelled = [("김태웅이 왔다", [(0, 3, "PER")]), ("서울은 넓다", [(0, 2, "LOC")])] * 6
+    config = changed(syllables(Classifier()).config, ['head={type="Tagger",unit="syllable"}'])
+    Pipeline.from_config(config, "cpu").fit(labelled, labelled, out=tmp_path / "teacher", progress=False)
+    file = tmp_path / "more.txt"
+    file.write_text("김태웅은 갔다\n서울이 좋다\n", encoding="utf-8")
+    student = Pipeline.from_config(config, "cpu")
+    taught: list[object] = []
+    fit = Pipeline.fit
+    monkeypatch.setattr(
+        Pipeline, "fit", lambda self, rows, *rest, **more: taught.append(rows) or fit(self, rows, *rest, **more)
+    )
+    distill(
+        tmp_path / "teacher", student, labelled, labelled[:2], texts=file, out=tmp_path / "s", workers=1, progress=False
+    )
+    (rows,) = taught
+    assert [row["text"] for row in rows[-2:]] == ["김태웅은 갔다", "서울이 좋다"]
+    assert [row["label"] for row in rows[-2:]] == [
+        [{"start": 0, "end": 3, "label": "PER"}],
+        [{"start": 0, "end": 2, "label": "LOC"}],
+    ]
+    assert len(rows) == 14
+    assert "asked about 2 texts" in student.card
 
 
 def test_teachers_with_other_labels_are_refused() -> None:

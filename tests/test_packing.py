@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import EXAMPLES
 
-from korseq import Pipeline, Training
+from korseq import ConfigError, Pipeline, Training
 from korseq.heads import Classifier
 from korseq.nn import GRU, Embedding
 from korseq.packing import Storage, packed, unpacked
@@ -38,6 +38,11 @@ def test_as_they_are_they_stay() -> None:
 def test_what_must_stay_exact_does() -> None:
     before = weights()
     assert torch.equal(packed(before, "int8", exact={"table"})["table"], before["table"])
+
+
+def test_another_storage_is_refused() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'float16'"):
+        packed(weights(), "float15")  # type: ignore[arg-type]
 
 
 def test_half_precision_loses_the_last_digits_only() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from korseq.cli.names import data_source
 from korseq.cli.options import Beam, Run, TextColumn, search_of
 from korseq.cli.tables import print_scores
 from korseq.errors import ConfigError
@@ -63,6 +64,7 @@ def evaluate(
     writing = [change for change in set_ or [] if change.startswith("head.search")]
     search = search_of(pipeline, beam, None, {}, writing)
     pipeline = pipeline if search is None else pipeline.with_search(search)
+    file = data_source(file)
     data = _reading(pipeline.config, text, label, [change for change in set_ or [] if change not in writing])
     for kind in NOISES if noise else ():
         require_noise(pipeline.config, kind)
@@ -90,7 +92,7 @@ def compare(
 
     pipelines = Pipeline.load(first), Pipeline.load(second)
     asked = _reading(pipelines[0].config, text, label, set_) if text or label or set_ else None  # else each its own way
-    found = pipelines[0].compare(pipelines[1], file, asked)
+    found = pipelines[0].compare(pipelines[1], data_source(file), asked)
     if as_json:
         print(json.dumps(found.as_dict(), ensure_ascii=False))
         return

@@ -49,8 +49,12 @@ def print_trials(trials: Sequence[Tried]) -> None:
     table = Table("trial", "score", *names)
     for tried in trials:
         score = tried.state if tried.score is None else shown(tried.score)
-        table.add_row(str(tried.number + 1), score, *(shown(tried.settings.get(name)) for name in names))
+        table.add_row(str(tried.number + 1), score, *(_setting(tried.settings.get(name)) for name in names))
     Console().print(table)
+
+
+def _setting(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 # Labels that a table of what is taken for what has room for.

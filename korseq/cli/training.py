@@ -141,7 +141,11 @@ def pretrain(
         raise ConfigError(f"{config}: has the head {type(settings.head).__name__}; texts alone teach a LanguageModel")
     data = replace(settings.data, train=corpus, text=text or settings.data.text)
     _require_free(out, resume or overwrite)
-    _trained(replace(settings, data=data), None, out, resume)
+    found = _trained(replace(settings, data=data), None, out, resume)
+    if found is None:
+        sys.exit(130)
+    if found.test is not None:
+        print_scores(found.test, False)
 
 
 @commands.command(
@@ -167,6 +171,10 @@ def distill(
     ] = None,
     text: TextColumn = None,
     weight: Annotated[float, typer.Option(help="Share of the teachers where a text has a label.", min=0, max=1)] = 0.5,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that ask the teachers; as many as there are cores.", show_default=False),
+    ] = None,
     set_: Changes = None,
     seed: Seed = None,
     resume: Resume = False,
@@ -181,18 +189,26 @@ def distill(
     settings = read_config(config_file(student), changes)
     _require_free(out, resume or overwrite)
     pipeline, data = Pipeline.from_config(settings), settings.data
-    outcome = learn(
-        teachers,
-        pipeline,
-        data_source(data.train),
-        data_source(data.dev),
-        texts=[data_source(file) for file in texts or ()],
-        text=text,
-        weight=weight,
-        out=out,
-        resume=resume,
-    )
-    if _ended(outcome, out) and data.test is not None:
+    try:
+        outcome = learn(
+            teachers,
+            pipeline,
+            data_source(data.train),
+            data_source(data.dev),
+            texts=[data_source(file) for file in texts or ()],
+            text=text,
+            weight=weight,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            workers=workers,
+        )
+    except KeyboardInterrupt:
+        print("korseq: interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+    if not _ended(outcome, out):
+        sys.exit(130)
+    if data.test is not None:
         print_scores(pipeline.evaluate(data_source(data.test)), False)
 
 

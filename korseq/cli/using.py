@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from korseq.cli.options import Beam, Run, SearchChanges, one_of, search_of
-from korseq.errors import ConfigError, DataError
+from korseq.errors import CheckpointError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from korseq import Pipeline
@@ -204,29 +204,45 @@ def inspect(
 
 
 @commands.command(
-    epilog="""**Example**: `korseq export runs/ko-en --format ctranslate2 --quantize int8 --out exports/ko-en`; an export is
-used like a trained pipeline: `korseq predict exports/ko-en "내일은 비가 올 거예요."`"""
+    epilog="""**Examples**
+
+- `korseq export runs/ko-en --format ctranslate2 --quantize int8 --out exports/ko-en`; an export is used like a trained pipeline:
+`korseq predict exports/ko-en "내일은 비가 올 거예요."`
+
+- `korseq export runs/nsmc --format korseq --quantize int8 --out small` (a quarter of the size)
+"""
 )
 def export(
     run: Run,
     out: Annotated[Path, typer.Option(help="Folder for the export.", show_default=False)],
     format: Annotated[
-        str, typer.Option(help="ctranslate2: sequence-to-sequence Transformers, fast on CPUs.")
+        str,
+        typer.Option(
+            help="ctranslate2: sequence-to-sequence Transformers, fast on CPUs. korseq: any pipeline, its weights in fewer bits."
+        ),
     ] = "ctranslate2",
     quantize: Annotated[
         str | None,
         typer.Option(
-            help="How weights are stored and computed with: int8, int8_float32, int16, bfloat16, …; without it, float32.",
+            help="How weights are stored, and by CTranslate2 computed with: int8, int8_float32, int16, bfloat16, …; without it "
+            "float32. By korseq: float16, which is what it does without it, or int8.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Write a trained pipeline for another engine."""
+    """Write a trained pipeline for another engine, or smaller."""
     from korseq import Pipeline
     from korseq.export import write_ctranslate2
+    from korseq.files import PIPELINE_FILE
 
-    one_of("--format", format, ("ctranslate2",))
-    write_ctranslate2(Pipeline.load(run, device="cpu"), out, quantize)  # type: ignore[arg-type] # which it checks
+    one_of("--format", format, ("ctranslate2", "korseq"))
+    pipeline: Any = Pipeline.load(run, device="cpu")
+    if format == "ctranslate2":
+        write_ctranslate2(pipeline, out, quantize)  # type: ignore[arg-type] # which it checks
+    elif (out / PIPELINE_FILE).exists():
+        raise CheckpointError(f"{out}: holds a pipeline already; choose another folder")
+    else:
+        pipeline.save(out, quantize or "float16")
     print(f"korseq: exported {out}", file=sys.stderr)
 
 

@@ -202,9 +202,11 @@ def as_dataset(columns: dict[str, list[Any]], name: str, skipped: int, spans: bo
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         # Labels of mixed types, such as 1 and "긍정": keep them as the strings that a person would see.
         lists = all(isinstance(label, list) for label in labels or [])
-        shares = any(isinstance(label, Mapping) for label in labels or [])  # with probabilities; others are certain
-        seen = [_as_shares(v) if shares else _as_seen(v, lists) for v in labels or []]
-        table = table.append_column("label", pa.array(seen))
+        if any(isinstance(label, Mapping) for label in labels or []):
+            raise DataError(
+                'if one label is probabilities, all must be, such as {"긍정": 1.0}, and each of them a number', name
+            ) from None
+        table = table.append_column("label", pa.array([_as_seen(v, lists) for v in labels or []]))
     return datasets.Dataset(table, info=datasets.DatasetInfo(description=f"{name}\n{skipped}"))
 
 
@@ -212,11 +214,6 @@ def _as_seen(label: Any, lists: bool) -> Any:
     if lists and isinstance(label, list):
         return [_as_seen(one, lists) for one in label]
     return None if label is None else str(label)
-
-
-def _as_shares(label: Any) -> dict[str, float]:
-    shares = label if isinstance(label, Mapping) else dict.fromkeys(label if isinstance(label, list) else [label], 1.0)
-    return {str(name): share for name, share in shares.items()}
 
 
 def _with(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
@@ -288,7 +285,9 @@ def _as_text(cell: str | Sequence[str]) -> str:
 
 
 def storable(label: Any) -> Any:
-    """A label, or a list of them, with valid strings."""
+    """A label, a list of them, or one with the probability of each, with valid strings."""
+    if isinstance(label, Mapping):
+        return {without_surrogates(str(name)): share for name, share in label.items()}
     if isinstance(label, list | tuple):
         return [storable(one) for one in label]
     return without_surrogates(label) if isinstance(label, str) else label

@@ -182,7 +182,12 @@ class Head(ABC):
         """
         raise ValueError(f"{type(self).__name__} cannot learn from other pipelines' answers")
 
+    @property
+    def blends(self) -> bool:
+        """Whether a target value and a lesson can be mixed; otherwise texts that have a target are not for teachers."""
+        return False
+
     def blended(self, own: Any, lesson: Any, weight: float) -> Any:
-        """The target value of a text that has one of its own beside the lesson, whose share is `weight`. Where the two cannot be
-        mixed, it is its own."""
-        return own
+        """The target value of a text that has one of its own and a lesson, whose share is `weight`; without a lesson (None), its
+        own as a lesson would say it. Only if the head blends them."""
+        raise NotImplementedError

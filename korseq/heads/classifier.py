@@ -165,14 +165,16 @@ class Classifier(Head):
                 raise ValueError(f"know different labels, {known[0]} and {others}")
         return {label: fmean(answer["scores"][label] for answer in answers) for label in answers[0]["scores"]}
 
-    def blended(self, own: Any, lesson: Mapping[str, float], weight: float) -> dict[str, float]:
+    @property
+    def blends(self) -> bool:
+        return True
+
+    def blended(self, own: Any, lesson: Mapping[str, float] | None, weight: float) -> dict[str, float]:
         """Hinton et al. 2015, section 2, at a temperature of 1."""
-        names = self.canonical(own)
-        given = names if isinstance(names, tuple) else (names,)
-        for label in given:
-            if label not in lesson:
-                raise ValueError(f"know no label {label!r}, which the data has; they know {sorted(lesson)}")
-        return {label: weight * share + (1 - weight) * (label in given) for label, share in lesson.items()}
+        shares = _probabilities(own) if isinstance(own, Mapping) else dict.fromkeys(self._names(own), 1.0)
+        if lesson is None:
+            return shares
+        return {label: weight * share + (1 - weight) * shares.get(label, 0.0) for label, share in lesson.items()}
 
     def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
         scores: dict[str, Shape] = dict.fromkeys(labels.labels, float)

@@ -79,8 +79,12 @@ class Regressor(Head):
         """The mean."""
         return fmean(answer["value"] for answer in answers)
 
-    def blended(self, own: Any, lesson: float, weight: float) -> float:
-        return weight * lesson + (1 - weight) * self.canonical(own)
+    @property
+    def blends(self) -> bool:
+        return True
+
+    def blended(self, own: Any, lesson: float | None, weight: float) -> float:
+        return self.canonical(own) if lesson is None else weight * lesson + (1 - weight) * self.canonical(own)
 
     def canonical(self, value: Any) -> float:
         try:

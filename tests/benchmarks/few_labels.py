@@ -201,7 +201,10 @@ def distilled(texts: str, text: str, work: Path, train: Rows, seed: int) -> Pipe
     for number, folder in enumerate(teachers, start=1):
         if not (folder / "pipeline.toml").exists():
             variant = _VARIANTS["Kiwi's vectors" if number == 2 else "as it is"]
-            Pipeline.from_config(settings(len(train), 10 + number, variant)).fit(train, out=folder, progress=False)
+            teacher = Pipeline.from_config(settings(len(train), 10 + number, variant))
+            if teacher.fit(train, progress=False).interrupted:
+                raise KeyboardInterrupt
+            teacher.save(folder)
     student = Pipeline.from_config(settings(150_000, seed, ["data.dev_fraction=0.1"]))  # as many texts as that
     student.config = replace(student.config, data=settings(len(train), seed).data)
     distill(teachers, student, train, texts=[texts], text=text, out=work / f"student-{seed}", progress=False)

@@ -29,6 +29,7 @@ from korseq.distillation import distill
 from korseq.files import CHECKPOINT_FILE, PIPELINE_FILE
 from korseq.labelled import gold_of, read_rows
 from korseq.text.noise import NOISES
+from korseq.training import Outcome
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def made(name: str, recipe: Recipe, arguments: argparse.Namespace) -> Pipeline:
     if not teachers:
         return trained(recipe.config, changes, final, arguments)
     student = Pipeline.from_config(read_config(REPOSITORY / "pipelines" / recipe.config, changes))
-    distill(
+    outcome = distill(
         teachers,
         student,
         arguments.train,
@@ -209,13 +210,21 @@ def made(name: str, recipe: Recipe, arguments: argparse.Namespace) -> Pipeline:
         out=final,
         resume=(final / CHECKPOINT_FILE).exists(),
     )
-    return student
+    return ended(student, outcome, final)
 
 
 def trained(config: str, changes: Sequence[str], folder: Path, arguments: argparse.Namespace) -> Pipeline:
     """A pipeline of these settings."""
     pipeline = Pipeline.from_config(read_config(REPOSITORY / "pipelines" / config, changes))
-    pipeline.fit(arguments.train, arguments.dev, out=folder, resume=(folder / CHECKPOINT_FILE).exists())
+    outcome = pipeline.fit(arguments.train, arguments.dev, out=folder, resume=(folder / CHECKPOINT_FILE).exists())
+    return ended(pipeline, outcome, folder)
+
+
+def ended(pipeline: Pipeline, outcome: Outcome, folder: Path) -> Pipeline:
+    """The pipeline, if its training came to its end; one that was broken off is not taken for trained by the next run."""
+    if outcome.interrupted:
+        (folder / PIPELINE_FILE).unlink()
+        sys.exit(130)
     return pipeline
 
 

@@ -448,9 +448,13 @@ def test_a_folder_is_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "is a folder; name a file in it" in str(refused("e9t/nsmc"))
 
 
-def test_labels_with_probabilities_stand_beside_certain_ones() -> None:
-    rows = read(
-        [("가", {"긍정": 0.8, "부정": 0.2}), ("나", "긍정"), ("다", ["부정", "중립"]), ("라", 1)], DataSettings()
-    )
+def test_labels_with_probabilities_are_kept_as_they_are() -> None:
+    rows = read([("가", {"긍정": 0.8, "부정": 0.2}), ("나", {"중립\ud800": 1.0})], DataSettings())
     named = [{label: share for label, share in value.items() if share is not None} for value in rows["label"]]
-    assert named == [{"긍정": 0.8, "부정": 0.2}, {"긍정": 1.0}, {"부정": 1.0, "중립": 1.0}, {"1": 1.0}]
+    assert named == [{"긍정": 0.8, "부정": 0.2}, {"중립\ufffd": 1.0}]
+
+
+@pytest.mark.parametrize("other", ["긍정", 1, ["긍정"], {"긍정": "x"}])
+def test_labels_with_probabilities_do_not_stand_beside_others(other: object) -> None:
+    with pytest.raises(DataError, match="if one label is probabilities, all must be"):
+        read([("가", {"긍정": 0.8, "부정": 0.2}), ("나", other)], DataSettings())
