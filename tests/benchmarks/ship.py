@@ -1,6 +1,6 @@
 """The trained pipelines that come with korseq: trains one, scores it, and writes it small with its card.
 
-    python tests/benchmarks/ship.py sentiment --train train.tsv --test test.tsv --texts reviews.tsv.gz --work runs/ship
+    python tests/benchmarks/ship.py sentiment --train train.tsv --test test.tsv --texts reviews-250k.tsv --work runs/ship
     python tests/benchmarks/ship.py ner --train train.tsv --test dev.tsv --work runs/ship
     python tests/benchmarks/ship.py pos --train train.conllu --dev dev.conllu --test test.conllu --work runs/ship
     python tests/benchmarks/ship.py translate-ko-en --train train.tsv --dev dev.tsv --test test.tsv --work runs/ship
@@ -92,7 +92,8 @@ RECIPES = {
         config="sentiment.toml",
         what='Tells whether a Korean review is favourable ("1") or not ("0").',
         example="배우들 연기는 좋았는데 이야기가 지루했다",
-        data="NSMC's raw movie reviews (Lucy Park, CC0, https://github.com/e9t/nsmc), 150,000 with labels, and others without",
+        data="NSMC's raw movie reviews (Lucy Park, CC0, https://github.com/e9t/nsmc), 150,000 with labels, and the "
+        "first 250,000 of all of them (reviews-250k.tsv) without",
         limits="It knows movie reviews of the years before 2016, and two answers: what is neutral, ironic or about something "
         "else gets one of them, too. Of very short texts it guesses. Ratings stood for opinions.",
         scores=("accuracy", "macro_f1", "count"),
