@@ -109,6 +109,20 @@ def build_config(table: dict[str, Any], source: str | None = None) -> Config:
     return config
 
 
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigError: If it cannot be read, or is none.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+
+
 def read_config(path: str | Path, changes: Sequence[str] = ()) -> Config:
     """Read a TOML file.
 
@@ -119,12 +133,7 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: If the file cannot be read, or with all mistakes in it.
     """
-    try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    table = read_toml(path)
     for key in SAVED_KEYS:
         table.pop(key, None)
     for change in changes:

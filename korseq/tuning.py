@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from korseq.config import Config, changed, to_toml
+from korseq.config import Config, changed, read_toml, to_toml
 from korseq.data.readers import Source
 from korseq.errors import CheckpointError, ConfigError, TrainingError
 from korseq.files import lock, write_files
@@ -92,12 +91,7 @@ def read_space(path: str | Path) -> dict[str, Choice]:
     Raises:
         ConfigError: If it cannot be read, or says something else.
     """
-    try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    table = read_toml(path)
     if not table:
         raise ConfigError(f"{path}: names no setting to choose; see pipelines/tune/space.toml")
     found = {}

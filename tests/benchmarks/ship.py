@@ -16,7 +16,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,18 +139,13 @@ RECIPES = {
         sample=40,
         changes=_TRANSLATOR,
     ),
-    "translate-en-ko": Recipe(
-        config="translate-en-ko.toml",
-        what="Translates English software documentation into Korean.",
-        example="This function returns the length of the string.",
-        data=_DOCS,
-        limits=_TRANSLATOR_LIMITS,
-        scores=("bleu", "chrf", "count"),
-        corpus="translation.tsv",
-        sample=40,
-        changes=_TRANSLATOR,
-    ),
 }
+RECIPES["translate-en-ko"] = replace(
+    RECIPES["translate-ko-en"],
+    config="translate-en-ko.toml",
+    what="Translates English software documentation into Korean.",
+    example="This function returns the length of the string.",
+)
 # What corpora/ calls otherwise than the data that a pipeline was trained on.
 _RENAMED = {
     "sentiment": {"긍정": "1", "부정": "0"},
