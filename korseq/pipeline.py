@@ -263,7 +263,7 @@ class Pipeline:
         """The same trained sequence-to-sequence pipeline, with another search; weights are shared.
 
         Raises:
-            ConfigError: If the pipeline writes nothing.
+            ConfigError: If the pipeline writes nothing, or its decoder cannot do what the search asks for.
         """
         fitted = self._require_fitted()
         if not isinstance(self.config.head, Seq2Seq):
@@ -271,8 +271,10 @@ class Pipeline:
                 f"{type(self.config.head).__name__} searches for nothing when it predicts; only Seq2Seq does (a language model "
                 "goes on with texts: Pipeline.generate)"
             )
-        config = replace(self.config, head=replace(self.config.head, search=search))
-        pipeline = Pipeline.from_config(config, self.device)
+        head = replace(self.config.head, search=search)
+        if found := head.contradictions():
+            raise ConfigError("; ".join(found))
+        pipeline = Pipeline.from_config(replace(self.config, head=head), self.device)
         model = fitted.model
         if model is not None and isinstance(model.head, Seq2SeqModule):
             model = SequenceModel(model.embeddings, model.encoder, model.head.with_search(search)).eval()

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -23,15 +24,17 @@ from korseq.data.batches import collate
 from korseq.data.pairs import PairFilter
 from korseq.data.readers import DataSettings
 from korseq.errors import CheckpointError, ConfigError, DataError
+from korseq.fitting import _encoded as encoded_rows
 from korseq.heads import Classifier, Seq2Seq
 from korseq.heads.seq2seq import Seq2SeqModule
-from korseq.labelled import encode_rows, read_rows, split_rows
+from korseq.labelled import encode_rows, read_rows, split_rows, with_learnt_tokenizers
 from korseq.model import predict
 from korseq.nn import GRU, LSTM, Embedding, Transformer
 from korseq.nn.decoders import Bahdanau, GRUDecoder, LSTMDecoder, Luong, TransformerDecoder
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.search import BOS, EOS, PAD, UNK, Beam, Sampling
 from korseq.nn.sequences import Batch
+from korseq.prepare import TARGET
 from korseq.text import KiwiTokenizer, MorphemeSubwords, Subwords, WhitespaceTokenizer
 
 QUICK = Training(epochs=80, batch_size=4, learning_rate=5e-3)
@@ -247,8 +250,8 @@ def test_tied_tables_are_one() -> None:
     separate = KINDS["transformer"]()
     separate.fit(PAIRS, PAIRS, training=Training(epochs=1), progress=False)
     assert separate.model.head.embedding is not separate.model.embeddings.stages[0]
-    names = [name for name, _ in made.model.named_parameters()]
-    assert len(names) == len(set(names))
+    sizes = [sum(p.numel() for p in m.model.parameters()) for m in (made, separate)]
+    assert sizes[0] < sizes[1]
 
 
 def test_ten_pairs_are_enough_to_train_and_any_text_gets_an_answer() -> None:
@@ -261,7 +264,7 @@ def test_ten_pairs_are_enough_to_train_and_any_text_gets_an_answer() -> None:
     assert all(isinstance(answer.output, str) for answer in answers)
 
 
-def test_batches_of_tokens_train_too_and_resume_exactly(tmp_path: Path) -> None:
+def test_batches_of_tokens_train_too_and_the_same_again(tmp_path: Path) -> None:
     training = Training(epochs=3, batch_tokens=40, schedule="inverse_sqrt", warmup=0.3, average=0.9, patience=9)
     whole = KINDS["luong"]()
     outcome = whole.fit(PAIRS, PAIRS, training=training, progress=False, out=tmp_path / "a")
@@ -336,6 +339,66 @@ def test_coverage_needs_attention() -> None:
                 Pipeline(**parts)
         else:
             Pipeline(**parts)
+
+
+def test_another_search_must_fit_the_decoder(trained: Pipeline) -> None:
+    search = Beam(coverage_penalty=0.2)
+    if trained.config.head.decoder.attends:
+        assert trained.with_search(search)(PAIRS[0][0]).output
+    else:
+        with pytest.raises(ConfigError, match="coverage_penalty has no meaning for a decoder without"):
+            trained.with_search(search)
+
+
+def test_a_search_finds_alternatives_unless_it_is_told_otherwise() -> None:
+    made = Pipeline(
+        tokenizer=Subwords(320),
+        target_tokenizer=Subwords(300),
+        embedding=Embedding(16, feature="form", tie=True),
+        encoder=Transformer(layers=1, heads=2),
+        head=Seq2Seq(decoder=TransformerDecoder(layers=1, heads=2)),
+        device="cpu",
+    )
+    made.fit(PAIRS, training=Training(epochs=1), progress=False)
+    answer = made(PAIRS[0][0])
+    assert len(answer.alternatives) == 2
+    assert answer.alignment is not None
+
+
+def test_every_epoch_cuts_both_sides_in_another_way() -> None:
+    made = pipeline(
+        GRU(8),
+        GRUDecoder(),
+        tokenizer=Subwords(320, sampling=0.5),
+        target_tokenizer=Subwords(300, sampling=0.5),
+        embedding=Embedding(8, feature="form"),
+    )
+    rows = read_rows(PAIRS, made.config, "train")
+    config = with_learnt_tokenizers(made.config, rows, None)
+    data, vocabularies = encoded_rows(config, rows, made.config.head.learn_labels([]), {}, False)
+    epochs = [data.data.of_epoch(0, epoch) for epoch in range(3)]
+    sides = {
+        "form": [(e.ids["form"], e.offsets) for e in epochs],
+        TARGET: [(e.targets, e.target_offsets) for e in epochs],
+    }
+    for side, column, tokenizer in (("form", "text", config.tokenizer), (TARGET, "label", config.writer)):
+        ids, offsets = zip(*sides[side], strict=True)
+        assert len({of_epoch.tobytes() for of_epoch in ids}) == 3
+        for of_epoch, places in zip(ids, offsets, strict=True):
+            sequences = [of_epoch[a:b] for a, b in pairwise(places.tolist())]
+            tokens = [[vocabularies[side].token(i) for i in s if i > EOS] for s in sequences]
+            assert [tokenizer.decode(t) for t in tokens] == list(rows[column])
+
+
+def test_only_subwords_that_are_read_alone_can_be_sampled() -> None:
+    made = pipeline(
+        GRU(8),
+        GRUDecoder(),
+        tokenizer=Subwords(320, sampling=0.5),
+        embedding=[Embedding(8, feature="form", min_count=1), Embedding(8, feature="eojeol")],
+    )
+    with pytest.raises(ConfigError, match=r"tokenizer\.sampling: is for pipelines whose only embedding stage"):
+        made.fit(PAIRS, PAIRS, training=Training(epochs=1), progress=False)
 
 
 def test_only_seq2seq_has_targets_to_tokenize_tie_and_search() -> None:

@@ -85,5 +85,7 @@ def _chosen(
         sampling = before if isinstance(before, Sampling) else Sampling()
         return replace(sampling, samples=sampling.samples if alternatives is None else alternatives + 1, **given)
     base = before if isinstance(before, BeamSearch) else BeamSearch()
-    others = base.alternatives if alternatives is None else alternatives
-    return replace(base, size=max(beam or base.size, others + 1), alternatives=others)
+    size = beam or base.size
+    if alternatives is None:  # a narrower beam finds fewer
+        return replace(base, size=size, alternatives=min(base.alternatives, size - 1))
+    return replace(base, size=max(size, alternatives + 1), alternatives=alternatives)

@@ -8,6 +8,7 @@ named together, `corpus.{ko,en}`.
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice, zip_longest
@@ -140,7 +141,7 @@ def _lines(file: File) -> Opened | None:
 
 def _gettext(file: File) -> Opened:
     """The translated messages of a `.po` file, from the original (msgid) to the translation (msgstr). A message with a plural is
-    two, of which the plural has the last of the forms of its translation."""
+    two, of which the plural has the last of the forms of its translation. Says how many have none."""
     try:
         import polib
     except ImportError:
@@ -151,13 +152,18 @@ def _gettext(file: File) -> Opened:
         raise DataError(f"is no readable gettext file: {error}", file.name) from error
 
     def rows() -> Iterator[Row]:
+        left_out: Counter[str] = Counter()
         for entry in entries:
             if not entry.translated() or entry.fuzzy:
+                left_out["fuzzy" if entry.fuzzy else "obsolete" if entry.obsolete else "untranslated"] += 1
                 continue
             forms = [entry.msgstr_plural[number] for number in sorted(entry.msgstr_plural)] or [entry.msgstr]
             # Each once: some messages are their own plural.
             for pair in dict.fromkeys([(entry.msgid, forms[0]), (entry.msgid_plural or entry.msgid, forms[-1])]):
                 yield Row(entry.linenum, dict(zip(_COLUMNS, pair, strict=True)))
+        if left_out:
+            found = ", ".join(f"{count:,} {kind}" for kind, count in left_out.items())
+            print(f"korseq: {file}: {len(entries):,} messages, of which {found} (left out)", file=sys.stderr)
 
     return file.name, _COLUMNS, rows()
 

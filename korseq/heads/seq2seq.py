@@ -65,7 +65,7 @@ class Seq2Seq(Head):
 
     decoder: Annotated[Decoder, Plug("decoder")] = TransformerDecoder()
     embedding: Annotated[EmbeddingStage | None, Plug("embedding")] = None
-    search: Annotated[Search, Plug("search")] = Beam()
+    search: Annotated[Search, Plug("search")] = Beam(alternatives=2)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     scheduled_sampling: float = Field(default=0.0, ge=0, le=1)
 

@@ -269,8 +269,10 @@ class Sampling(Search):
         """The probabilities to draw by, (N, K, V)."""
         scaled = log_probs / self.temperature
         if self.top_k:
-            least = scaled.topk(min(self.top_k, scaled.size(2)), dim=2).values[..., -1:]
-            scaled = scaled.masked_fill(scaled < least, float("-inf"))
+            likeliest = scaled.topk(
+                min(self.top_k, scaled.size(2)), dim=2
+            )  # no more of them, if some are equally likely
+            scaled = torch.full_like(scaled, float("-inf")).scatter(2, likeliest.indices, likeliest.values)
         probabilities = torch.softmax(scaled, dim=2)
         if self.top_p < 1:
             ordered, order = probabilities.sort(dim=2, descending=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,8 @@ from korseq.heads.classifier import ClassifierModule
 from korseq.labels import LabelSet
 from korseq.nn import Batch, Encoded
 from korseq.nn.embeddings import EmbeddingModule
+from korseq.nn.encoders import LSTM, Encoder
+from korseq.nn.encoders.base import EncoderModule
 from korseq.registry import component
 
 Rows = list[tuple[str, str]]
@@ -55,6 +57,7 @@ _VARIANTS = {
     "noise": ["data.noise=0.5"],
     "mixup": [],
     "multi-sample dropout": [],
+    "virtual adversarial": [],
 }
 
 
@@ -106,7 +109,72 @@ class MultiSampleModule(ClassifierModule):
         return sum(F.cross_entropy(one, targets, reduction="sum") for one in logits) / len(logits), len(targets)
 
 
-_HEADS = {"mixup": Mixup, "multi-sample dropout": MultiSample}
+class Read(Encoded):
+    """The states of texts, with the vectors they were read from, and a way to read others."""
+
+    def __new__(cls, inputs: Tensor, read: Callable[[Tensor], Encoded]) -> Read:
+        made = super().__new__(cls, *read(inputs))
+        made.inputs, made.read = inputs, read
+        return made
+
+
+@component
+class Rereading(Encoder):
+    """An LSTM as in sentiment.toml, whose states can be had of changed vectors, too."""
+
+    def build(self, input_size: int) -> EncoderModule:
+        return RereadingModule(LSTM(hidden_size=64, bidirectional=True).build(input_size))
+
+
+class RereadingModule(EncoderModule):
+    def __init__(self, encoder: EncoderModule) -> None:
+        super().__init__()
+        self.encoder, self.output_size = encoder, encoder.output_size
+
+    def forward(self, inputs: Tensor, mask: Tensor) -> Encoded:
+        return Read(inputs, partial(self.encoder, mask=mask))
+
+
+@component
+class VirtualAdversarial(Classifier):
+    """Learns to say the same of a text whose vectors are changed to where its answer changes most (Miyato et al. 2017, §3)."""
+
+    def build(self, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule] = ()) -> ClassifierModule:
+        return VirtualAdversarialModule(self, input_size, labels)
+
+
+class VirtualAdversarialModule(ClassifierModule):
+    reach, apart = 1.0, torch.zeros(())
+
+    def forward(self, encoded: Encoded, batch: Batch) -> Tensor:
+        drawn = torch.get_rng_state()  # for the same dropout in all readings
+        logits = super().forward(encoded, batch)
+        if not self.training:
+            return logits
+        assert isinstance(encoded, Read)
+
+        def distance(inputs: Tensor) -> Tensor:
+            torch.set_rng_state(drawn)
+            again = super(VirtualAdversarialModule, self).forward(encoded.read(inputs), batch)
+            return F.kl_div(again.log_softmax(-1), logits.detach().softmax(-1), reduction="sum")
+
+        places = batch.mask.unsqueeze(-1)
+        anywhere = unit(torch.randn_like(encoded.inputs) * places).requires_grad_()
+        (steepest,) = torch.autograd.grad(distance(encoded.inputs.detach() + 0.1 * anywhere), anywhere)
+        self.apart = distance(encoded.inputs + self.reach * unit(steepest * places))
+        return logits
+
+    def loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+        own, count = super().loss(logits, targets)
+        return (own + self.apart if self.training else own), count
+
+
+def unit(changes: Tensor) -> Tensor:
+    """(B, T, D) with the length 1 for every text."""
+    return changes / changes.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
+
+
+_HEADS = {"mixup": Mixup, "multi-sample dropout": MultiSample, "virtual adversarial": VirtualAdversarial}
 
 
 def main() -> None:
@@ -180,7 +248,8 @@ def fitted(variant: str, train: Rows, seed: int) -> Pipeline:
     if variant in _HEADS:
         head = config.head
         assert isinstance(head, Classifier)
-        config = replace(config, head=_HEADS[variant](pooling=head.pooling, dropout=head.dropout))
+        encoder = (Rereading(),) if variant == "virtual adversarial" else config.encoder
+        config = replace(config, encoder=encoder, head=_HEADS[variant](pooling=head.pooling, dropout=head.dropout))
     pipeline = Pipeline.from_config(config)
     pipeline.fit(train, progress=False)
     return pipeline

@@ -42,6 +42,7 @@ _TRAINING = {
     "word dropout 0.1": ["embedding.word_dropout=0.1"],
     "sampled subwords": ["tokenizer.sampling=0.1", "target_tokenizer.sampling=0.1"],
     "scheduled sampling 0.2": ["head.scheduled_sampling=0.2"],
+    "R-Drop": ["training.rdrop=1.0"],
     "inverse square root": ['training.schedule="inverse_sqrt"'],
     "dropout 0.1": ["encoder.dropout=0.1", "head.decoder.dropout=0.1"],
     "dropout 0.3": ["encoder.dropout=0.3", "head.decoder.dropout=0.3"],

@@ -103,10 +103,11 @@ def test_aligned_files_are_named_together(tmp_path: Path) -> None:
         pairs(f"{tmp_path}/c.{{ko,fr}}")
 
 
-def test_gettext_files_go_from_message_to_translation(tmp_path: Path) -> None:
+def test_gettext_files_go_from_message_to_translation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("polib")
     file = write(tmp_path / "a.po", PO)
     assert pairs(file) == [(en, ko) for ko, en in PAIRS]
+    assert "a.po: 4 messages, of which 1 untranslated, 1 fuzzy (left out)" in capsys.readouterr().err
     assert pairs(file, reverse=True) == PAIRS
     with pytest.raises(DataError, match="no readable gettext file"):
         pairs(write(tmp_path / "b.po", "msgid broken\nmsgstr"))

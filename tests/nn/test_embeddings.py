@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from korseq.nn import Embedding, EmbeddingModule, Embeddings, NGramEmbedding
 from korseq.nn.embeddings import BatchParts, ProjectedVectors, lookup
 from korseq.registry import components
-from korseq.text.vocabulary import PAD, UNK
+from korseq.text.vocabulary import PAD, SPECIALS, UNK
 
 VOCABULARY, SIZE = 12, 5
 IDS = torch.tensor([[4, 5, 1, 6], [7, 2, 0, 0], [11, 0, 0, 0]])
@@ -89,6 +89,7 @@ def test_dropout_acts_in_training_only(name: str) -> None:
 
 def test_the_unknown_id_is_the_vocabularys() -> None:
     assert lookup.UNK == UNK
+    assert len(SPECIALS) == lookup.SPECIALS
 
 
 def changed_by_word_dropout(module: EmbeddingModule) -> Tensor:
@@ -108,7 +109,7 @@ def test_word_dropout_makes_real_tokens_unknown_and_leaves_padding() -> None:
         assert ((vectors == own).all(dim=2) | (vectors == unknown).all(dim=2)).all()
         assert not vectors[~MASK].any()
         seen |= changed
-    assert torch.equal(seen, MASK & (IDS != UNK))  # each real token at some time, padding never
+    assert torch.equal(seen, MASK & (len(SPECIALS) <= IDS))  # each real token at some time, padding and <bos> never
 
 
 def test_word_dropout_is_off_in_prediction() -> None:

@@ -223,6 +223,11 @@ def test_first_symbols_are_drawn_from_the_nucleus(narrow: dict[str, Any]) -> Non
         torch.testing.assert_close(frequencies[nucleus], expected, rtol=0, atol=0.04)
 
 
+def test_no_more_symbols_are_drawn_from_than_asked_though_some_are_equally_likely() -> None:
+    found = Sampling(top_k=2)._drawn_from(torch.zeros(3, 2, 6))
+    assert (found > 0).sum(dim=2).eq(2).all()
+
+
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_a_temperature_divides_log_probabilities(temperature: float) -> None:
     table = Table(6)

@@ -40,7 +40,8 @@ class _RecurrentDecoder(Decoder):
 
 @component
 class RNNDecoder(_RecurrentDecoder):
-    """Simple recurrence that begins with the encoder's final state.
+    """Simple recurrence that begins with the encoder's final state: tanh of a linear map of it, from which an LSTM has its cell,
+    too, so that it may follow any encoder (Bahdanau et al. 2015, appendix A.2.2).
 
     Args:
         hidden_size: Width; None for the encoder's.

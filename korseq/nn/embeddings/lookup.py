@@ -10,7 +10,8 @@ from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings.base import BatchParts, EmbeddingModule, EmbeddingStage, small_table
 from korseq.registry import component
 
-UNK = 1  # the vocabulary's <unk>; korseq.text.vocabulary fixes it, a test compares
+# The vocabulary's <unk>, and how many specials stand before the tokens; korseq.text.vocabulary fixes them, a test compares.
+UNK, SPECIALS = 1, 4
 
 
 @component
@@ -91,7 +92,7 @@ class LookupEmbedding(EmbeddingModule):
 
     def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
         if self.training and self.word_dropout:
-            unknown = (torch.rand(ids.shape, device=ids.device) < self.word_dropout) & mask
+            unknown = (torch.rand(ids.shape, device=ids.device) < self.word_dropout) & mask & (ids >= SPECIALS)
             ids = ids.masked_fill(unknown, UNK)
         output: Tensor = self.dropout(self.table(ids))
         return output
