@@ -19,6 +19,7 @@ from korseq.heads.seq2seq import Seq2Seq
 from korseq.nn.embeddings import Embedding, EmbeddingStage
 from korseq.nn.encoders.base import Encoder, Sight, sight_of
 from korseq.registry import Plug, Section, create, settings, settings_of
+from korseq.text.copies import MaskingTokenizer
 from korseq.text.features import FEATURES
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
 from korseq.training.settings import Training
@@ -69,7 +70,17 @@ class Config:
 
     def analyzer(self) -> str:
         """The fingerprint of the tokenizer of what is read; empty if that is no text."""
-        return "" if self.reads_numbers else self.tokenizer.fingerprint()
+        return "" if self.reads_numbers else self.reader.fingerprint()
+
+    @property
+    def copies(self) -> str:
+        """The pattern of what targets have as it stands in their sources; empty for nothing."""
+        return self.head.copies if isinstance(self.head, Seq2Seq) else ""
+
+    @property
+    def reader(self) -> Tokenizer:
+        """The tokenizer of what is read."""
+        return MaskingTokenizer(self.tokenizer, self.copies) if self.copies else self.tokenizer
 
     @property
     def writer(self) -> Tokenizer:
@@ -280,6 +291,8 @@ def _number_contradictions(config: Config) -> list[str]:
         return [steps] if config.head.each_step else []
     name = type(config.head).__name__
     mistakes = ["data.noise: is about texts, not numbers"] if config.data.noise else []
+    if config.copies:
+        mistakes.append("head.copies: is about texts, and nothing can be copied of numbers; leave it out")
     if not all(stage.reads_numbers for stage in config.embeddings):
         mistakes.append("embedding: FeatureSequence reads numbers, the others texts; a pipeline reads one of the two")
     if config.head.reads not in ("label", "pairs") or config.head.texts > 1:

@@ -22,12 +22,12 @@ from korseq.labelled import (
     encode_rows,
     gold_of,
     labels_of,
+    masked_sides,
     read_rows,
     report_spans,
     scores_of,
     split_rows,
     target_analyses,
-    texts_of,
     with_learnt_tokenizers,
 )
 from korseq.labels import LabelSet
@@ -154,8 +154,6 @@ def _encoded(
         fixed[TARGET] = target_vocabulary(config, target_analyses(config, rows, progress), known.get(TARGET))
     vocabularies = vocabularies_of(config, *analyzed, fixed, known)
     encoded = encode_rows(config, vocabularies, labels, rows, progress, analyzed)
-    sources = () if config.reads_numbers else texts_of(config, rows)["text"]
-    targets = rows["label"] if config.target_embedding is not None else ()
-    data = with_resampling(config, encoded.data, vocabularies, sources, targets)
+    data = with_resampling(config, encoded.data, vocabularies, *masked_sides(config, rows))
     # Only answers need analyses and units, which are large.
     return replace(encoded, data=data, analyses=(), units=()), vocabularies

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from korseq.heads.seq2seq import Written, score_of
 from korseq.heat_map import HeatMap
 from korseq.nn.search import Hypothesis
 from korseq.text.alignment import Analysis
+from korseq.text.copies import masked
 from korseq.text.tokenizers import Tokenizer
 from korseq.text.vocabulary import Vocabulary
 
@@ -99,7 +100,12 @@ class Generated:
 
 
 def generated(
-    written: Written, analysis: Analysis | None, writer: Tokenizer, vocabulary: Vocabulary, options: SequenceOptions
+    written: Written,
+    analysis: Analysis | None,
+    writer: Tokenizer,
+    vocabulary: Vocabulary,
+    options: SequenceOptions,
+    copies: str,
 ) -> Generated:
     """What a decoder wrote for a text.
 
@@ -108,12 +114,19 @@ def generated(
         analysis: Of the text; None if what was read is none, so that nothing in it can be pointed at.
         writer: Makes text of tokens.
         options: By which the text was cut.
+        copies: The pattern of what is copied of the text.
     """
+    mask = masked(analysis.text, copies) if copies and analysis is not None else None
+
+    def decode(tokens: Sequence[str]) -> str:
+        text = writer.decode(tokens)
+        return text if mask is None else mask.restored(text)
+
     tokens = [_tokens(hypothesis, vocabulary) for hypothesis in written.hypotheses]
-    outputs = [writer.decode(of_one) for of_one in tokens]
+    outputs = [decode(of_one) for of_one in tokens]
     alignment = None
     if written.attention is not None and analysis is not None:
-        alignment = _aligned(written.attention, analysis, outputs[0], tokens[0], writer, options)
+        alignment = _aligned(written.attention, analysis, outputs[0], tokens[0], decode, options)
     return Generated.of(list(zip(outputs, written.hypotheses, strict=True)), alignment)
 
 
@@ -126,14 +139,14 @@ def _aligned(
     analysis: Analysis,
     output: str,
     tokens: Sequence[str],
-    writer: Tokenizer,
+    decode: Callable[[Sequence[str]], str],
     options: SequenceOptions,
 ) -> SoftAlignment:
     first = int(options.add_bos_eos)
     count = min(len(analysis), options.max_length - 2 * first)
     weights = attention[: len(tokens), first : first + count]
     # Each piece ends where the text of all pieces up to it does.
-    ends = [len(writer.decode(tokens[: i + 1])) for i in range(len(tokens))]
+    ends = [len(decode(tokens[: i + 1])) for i in range(len(tokens))]
     spans = tuple(zip([0, *ends], ends, strict=False))
     places = tuple(zip(analysis.starts[:count], analysis.ends[:count], strict=True))
     return SoftAlignment(weights, analysis.text, output, places, spans)

@@ -32,6 +32,7 @@ from korseq.prepare import TARGET, Encoded, encode_targets, encode_texts, max_ch
 from korseq.registry import settings_of
 from korseq.spans import LabeledSpan, told
 from korseq.text.alignment import Analysis
+from korseq.text.copies import SLOTS, masked
 from korseq.text.noise import NOISES
 from korseq.text.tokenizers import Tokenizer
 from korseq.text.units import Units
@@ -123,14 +124,14 @@ def labels_of(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet
 def with_learnt_tokenizers(config: Config, rows: Dataset, known: Config | None) -> Config:
     """The settings with what their tokenizers must learn of the training data; with what those of the pipeline to start from
     have learnt, if they are the same."""
-    tokenizer = config.tokenizer
+    tokenizer, writer = config.tokenizer, config.target_tokenizer
+    if config.copies:
+        tokenizer, writer = tokenizer.with_symbols(SLOTS), writer and writer.with_symbols(SLOTS)
+    read, written = masked_sides(config, rows)
     if not config.reads_numbers:
-        joint = isinstance(config.head, Seq2Seq) and config.target_tokenizer is None
-        read = chain(rows["text"], rows["label"]) if joint else texts_of(config, rows)["text"]
-        tokenizer = _learnt(tokenizer, known.tokenizer if known else None, read)
-    writer = config.target_tokenizer
+        tokenizer = _learnt(tokenizer, known.tokenizer if known else None, chain(read, () if writer else written))
     if writer is not None:
-        writer = _learnt(writer, known.target_tokenizer if known else None, rows["label"])
+        writer = _learnt(writer, known.target_tokenizer if known else None, written)
     return replace(config, tokenizer=tokenizer, target_tokenizer=writer)
 
 
@@ -143,7 +144,7 @@ def analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[Iterabl
     if config.reads_numbers:
         return (), []
     texts = texts_of(config, rows)
-    stored = StoredAnalyses(texts["text"], analyze(texts, config.tokenizer, max_characters(config), progress))
+    stored = StoredAnalyses(texts["text"], analyze(texts, config.reader, max_characters(config), progress))
     if config.head.unit is None:
         return stored, []
     analyses, words = list(stored), None
@@ -160,6 +161,16 @@ def texts_of(config: Config, rows: Dataset) -> Dataset:
         return rows
     pairs = zip(rows["text"], rows["second"], strict=True)
     return datasets.Dataset.from_dict({"text": list(chain.from_iterable(pairs))})
+
+
+def masked_sides(config: Config, rows: Dataset) -> tuple[Sequence[str], Sequence[str]]:
+    """The texts that are read, and those to be written, as the network sees them: with slots for what is copied."""
+    sources = () if config.reads_numbers else texts_of(config, rows)["text"]
+    targets = rows["label"] if isinstance(config.head, Seq2Seq) else ()
+    if not config.copies:
+        return sources, targets
+    masks = [masked(source, config.copies) for source in sources]
+    return [mask.text for mask in masks], [mask.target(text) for mask, text in zip(masks, targets, strict=True)]
 
 
 def encode_rows(
@@ -184,7 +195,9 @@ def encode_rows(
 
 def target_analyses(config: Config, rows: Dataset, progress: bool) -> StoredAnalyses:
     """The analyses of the texts that are to be written, from the cache if they are there."""
-    texts = rows.select_columns(["label"]).rename_column("label", "text")
+    import datasets
+
+    texts = datasets.Dataset.from_dict({"text": list(masked_sides(config, rows)[1])})
     return StoredAnalyses(texts["text"], analyze(texts, config.writer, max_characters(config), progress))
 
 

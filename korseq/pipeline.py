@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import torch
 
+from korseq import __version__
 from korseq.building import build_model, restore_vectors
 from korseq.config import Config, build_config, read_config
 from korseq.continuation import continued
@@ -240,7 +241,8 @@ class Pipeline:
         columns = self.columns
         if not hasattr(rows, "column_names"):
             return mapped_rows(rows, stream, columns, text, prefix)
-        return mapped_dataset(rows, stream, columns, text, prefix, batch_size, f"{self.config} {self._checksum()}")
+        identity = f"{__version__} {self.config} {self.config.analyzer()} {self._checksum()}"
+        return mapped_dataset(rows, stream, columns, text, prefix, batch_size, identity)
 
     def item(self, line: str) -> Item:
         """What a line of a file says, to be predicted of: a text; a pair of texts, with a tab between them; or a sequence of

@@ -225,7 +225,7 @@ def encoded_windows(
     # Of the texts that the tokenizer has taken in.
     words: deque[Spans | None] | None = deque() if config.head.unit == "word" else None
     texts = as_texts(items, words) if config.head.texts == 1 else _unpaired(items)
-    analyses = config.tokenizer.stream(texts, max_characters(config))
+    analyses = config.reader.stream(texts, max_characters(config))
     while True:
         encoded = encode_texts(config, vocabularies, islice(analyses, window * config.head.texts), words=words)
         if not len(encoded.data):
@@ -280,7 +280,7 @@ def finished(
         written = [answer for answer in answers if isinstance(answer, Written)]
         sources = repeat(None) if config.reads_numbers else encoded.analyses
         return [
-            generated(*of_text, config.writer, vocabularies[TARGET], config.sequence)
+            generated(*of_text, config.writer, vocabularies[TARGET], config.sequence, config.copies)
             for of_text in zip(written, sources, strict=not config.reads_numbers)
         ]
     if isinstance(head, LanguageModel):
@@ -299,9 +299,11 @@ def as_texts(items: Iterable[Item], words: deque[Spans | None] | None) -> Iterat
     """Texts as strings; where the words stand of those that are given word by word goes to `words`, if anybody wants to know,
     and None for others."""
     for row, item in enumerate(items, start=1):
-        if isinstance(item, Mapping):
+        text, spans = item, None
+        if isinstance(item, list | tuple) and all(isinstance(word, str) for word in item):
+            text, spans = " ".join(item), _places(item)
+        if not isinstance(text, str):
             raise DataError(f"expected a text, got {item!r:.80}", "the given texts", row)
-        text, spans = (item, None) if isinstance(item, str) else (" ".join(item), _places(item))
         if words is not None:
             words.append(spans)
         yield text

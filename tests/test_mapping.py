@@ -34,6 +34,15 @@ def test_a_dataset_gets_columns(trained: Pipeline) -> None:
     assert found.features["scores"] == {"긍정": datasets.Value("float64"), "부정": datasets.Value("float64")}
 
 
+def test_results_of_another_analyzer_are_not_taken_from_the_cache(
+    trained: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = Dataset.from_list(ROWS)
+    one, again = (trained.map(rows, text="document")._fingerprint for _ in range(2))
+    monkeypatch.setattr("korseq.config.Config.analyzer", lambda _: "Kiwi of another version")
+    assert one == again != trained.map(rows, text="document")._fingerprint
+
+
 def test_a_streamed_dataset_is_worked_on_as_it_is_read(trained: Pipeline) -> None:
     def rows() -> Any:
         yield from ROWS

@@ -114,6 +114,12 @@ def test_any_text_gets_an_answer(trained: Pipeline, text: str) -> None:
         assert trained(text).label in trained.labels
 
 
+@pytest.mark.parametrize("item", [None, 3, float("nan"), ["좋다", 3], {"text": "좋다"}])
+def test_what_is_no_text_is_named_with_its_row(trained: Pipeline, item: object) -> None:
+    with pytest.raises(DataError, match="the given texts, row 2: expected a text, got"):
+        trained(["좋다", item])
+
+
 def test_decomposed_text_is_answered_like_composed_text(trained: Pipeline) -> None:
     for text, _ in EXAMPLES:
         assert trained(unicodedata.normalize("NFD", text)).scores == trained(text).scores

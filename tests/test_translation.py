@@ -24,12 +24,13 @@ from korseq.data.batches import collate
 from korseq.data.pairs import PairFilter
 from korseq.data.readers import DataSettings
 from korseq.errors import CheckpointError, ConfigError, DataError
+from korseq.export import write_ctranslate2
 from korseq.fitting import _encoded as encoded_rows
 from korseq.heads import Classifier, Seq2Seq
 from korseq.heads.seq2seq import Seq2SeqModule
 from korseq.labelled import encode_rows, read_rows, split_rows, with_learnt_tokenizers
 from korseq.model import predict
-from korseq.nn import GRU, LSTM, Embedding, Transformer
+from korseq.nn import GRU, LSTM, Embedding, FeatureSequence, Transformer
 from korseq.nn.decoders import Bahdanau, GRUDecoder, LSTMDecoder, Luong, TransformerDecoder
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.search import BOS, EOS, PAD, UNK, Beam, Sampling
@@ -448,19 +449,70 @@ def test_a_folder_whose_subwords_are_not_what_was_saved_is_refused(
         Pipeline.load(tmp_path)
 
 
-def test_markup_that_must_survive_is_a_piece_of_its_own() -> None:
-    pairs = [
-        (f":func:`{name}` 를 부릅니다.", f"Call :func:`{name}`.") for name in ("open", "close", "read", "write")
-    ] * 3
-    symbols = (":func:`", "`")
-    made = pipeline(
-        LSTM(48, bidirectional=True),
-        LSTMDecoder(attention=Luong()),
-        tokenizer=Subwords(320, symbols=symbols),
-        target_tokenizer=Subwords(310, symbols=symbols),
+@pytest.mark.parametrize("symbols", [(":func:`", "`"), ()])
+def test_symbols_of_markup_are_pieces_of_their_own(symbols: tuple[str, ...]) -> None:
+    tokenizer = Subwords(320, symbols=symbols).learn([":func:`open` 를 부릅니다.", *(source for source, _ in PAIRS)])
+    forms = tokenizer(":func:`처음` 을").forms
+    assert ({":func:`", "`"} <= set(forms)) == bool(symbols)
+
+
+COPIED = [(f":func:`{name}` 를 부릅니다.", f"Call :func:`{name}`.") for name in ("open", "close", "read", "write")] + [
+    (f":func:`{a}` 말고 :func:`{b}` 를 씁니다.", f"Use :func:`{b}`, not :func:`{a}`.")
+    for a, b in (("open", "read"), ("write", "close"), ("read", "open"))
+]
+
+
+def copying(pattern: str, encoder: Any, decoder: Any, epochs: int) -> Pipeline:
+    made = Pipeline(
+        tokenizer=MorphemeSubwords(400),
+        target_tokenizer=Subwords(330),
+        embedding=Embedding(32, feature="form", tie=True, std=1.0),
+        encoder=encoder,
+        head=Seq2Seq(decoder=decoder, search=Beam(size=1), label_smoothing=0.0, copies=pattern),
+        device="cpu",
     )
-    made.fit(pairs, pairs, training=QUICK, progress=False)
-    assert made(pairs[0][0]).output == "Call :func:`open`."
+    made.fit(COPIED * 2, COPIED, training=replace(QUICK, epochs=epochs), progress=False)
+    return made
+
+
+def test_markup_survives_letter_by_letter_though_nobody_has_seen_it(tmp_path: Path) -> None:
+    stages = LSTM(24, bidirectional=True), LSTMDecoder(attention=Luong())
+    made = copying(":[a-z]+:`[^`]+`", *stages, 30)
+    source = ":func:`처음~본.Name_1` 말고   :meth:`x` 를 씁니다."
+    answer = made(source)
+    assert answer.output == "Use :meth:`x`, not :func:`처음~본.Name_1`."
+    alignment = answer.alignment
+    assert alignment is not None
+    assert (alignment.source, alignment.output) == (source, answer.output)
+    spans = {source[a:b] for a, b in alignment.source_spans}
+    assert {":func:`처음~본.Name_1`", ":meth:`x`"} <= spans
+    assert "".join(answer.output[a:b] for a, b in alignment.output_spans) == answer.output
+    assert made.evaluate([(source, answer.output)])["exact_match"] == 1.0
+    made.save(tmp_path)
+    assert Pipeline.load(tmp_path, device="cpu")(source) == answer
+    again = Pipeline.from_config(made.config, device="cpu")
+    again.fit(COPIED, COPIED, start=made, training=Training(epochs=1, learning_rate=1e-6), progress=False)
+    assert again(source).output == answer.output
+    assert ":func:`처음~본.Name_1`" not in copying("", *stages, 10)(source).output
+
+
+def test_exports_copy_too(tmp_path: Path) -> None:
+    pytest.importorskip("ctranslate2")
+    encoder = Transformer(layers=1, heads=2, dropout=0.0)
+    made = copying(":[a-z]+:`[^`]+`", encoder, TransformerDecoder(layers=1, heads=2, dropout=0.0), 20)
+    write_ctranslate2(made, tmp_path / "fast")
+    sources = [source.replace("open", "처음") for source, _ in COPIED]
+    fast, slow = Pipeline.load(tmp_path / "fast", device="cpu")(sources), made(sources)
+    assert [answer.output for answer in fast] == [answer.output for answer in slow]
+    assert any(":func:`처음`" in answer.output for answer in fast)
+
+
+def test_what_is_copied_must_be_text_and_a_regular_expression() -> None:
+    parts: dict[str, Any] = {"encoder": GRU(8), "tokenizer": Subwords(), "target_tokenizer": Subwords()}
+    with pytest.raises(ConfigError, match=r"head\.copies: is no regular expression: unterminated character set"):
+        Pipeline(embedding=Embedding(8), head=Seq2Seq(copies="[a"), **parts)
+    with pytest.raises(ConfigError, match=r"head\.copies: is about texts"):
+        Pipeline(embedding=FeatureSequence(), head=Seq2Seq(copies="a", embedding=Embedding(8)), **parts)
 
 
 # The command line ------------------------------------------------------------------------------------------------------

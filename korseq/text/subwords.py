@@ -107,6 +107,9 @@ class SubwordTokenizer(Tokenizer):
             _loaded(data)
         return replace(self, model=data)
 
+    def with_symbols(self, symbols: Sequence[str]) -> Self:
+        return replace(self, symbols=tuple(dict.fromkeys((*self.symbols, *symbols))))
+
     def pieces(self) -> tuple[str, ...]:
         return _loaded(self._learnt()).pieces
 

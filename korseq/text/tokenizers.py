@@ -95,6 +95,10 @@ class Tokenizer(ABC):
         """Settings that analyse equally, on so many threads if it can use them."""
         return self
 
+    def with_symbols(self, symbols: Sequence[str]) -> Tokenizer:
+        """Settings that learn these strings as tokens, too, if it learns any."""
+        return self
+
 
 Typos: TypeAlias = Literal[
     "basic", "continual", "basic_with_continual", "lengthening", "basic_with_continual_and_lengthening"

@@ -3,7 +3,8 @@
     python tests/benchmarks/translation.py --train conversation/train.tsv pydocs/train.tsv \\
         --dev conversation/dev.tsv pydocs/dev.tsv --test conversation/test.tsv pydocs/test.tsv --epochs 10
 
-All differ from pipelines/translate-ko-en.toml (or …-en-ko.toml) only in encoder, decoder and learning rate. `--set` changes
+All differ from pipelines/translate-ko-en.toml (or …-en-ko.toml) only in encoder, decoder, learning rate and how embeddings
+begin, and are trained for as many epochs. `--set` changes
 settings for all, such as tokenizer.vocab_size=4000. `--ablation` trains variants of one architecture instead, which differ in one
 thing each: `subwords` in pieces and their number, `training` in what is done against learning by heart.
 """

@@ -48,10 +48,16 @@ def main() -> None:
                 began = time.perf_counter()
                 answers[name] = pipeline(sources)
                 seconds[name].append(time.perf_counter() - began)
-    same = [answer.output for answer in own.with_search(Beam(size=arguments.beam)).stream(sources, precision="fp32")]
-    symbols = sum(len(pieces) + 1 for pieces in own.config.writer([answer.output for answer in answers["korseq"]]))
+    began = time.perf_counter()
+    same = [answer.output for answer in pipelines["korseq"].stream(sources, precision="fp32")]
+    row(
+        what="decoding",
+        who="korseq in float32",
+        sentences_per_second=round(len(sources) / (time.perf_counter() - began), 1),
+    )
     for name, found in answers.items():
         outputs = [answer.output for answer in found]
+        symbols = sum(len(pieces) + 1 for pieces in own.config.writer(outputs))  # cut anew
         scores = METRICS["translation"](targets, found)
         row(
             what="decoding",

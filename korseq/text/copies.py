@@ -1,0 +1,102 @@
+"""What goes from a source into its target as it is: markup, code, addresses.
+
+Of each source, the strings that match a pattern are numbered, equal ones alike, and each is read as a single character that no
+text has, and written as that one (placeholders: Luong et al. 2015, "Addressing the rare word problem"; Crego et al. 2016, section
+3.2). What the network sees is which of them stands where; its letters come from the source in the end, every one of them.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from korseq.text.alignment import Analysis
+from korseq.text.tokenizers import Tokenizer, digest
+
+SLOTS = tuple(map(chr, range(0xE000, 0xE010)))
+"""What stands for the copied strings of a source, in their order: characters for private use. Further strings are not copied."""
+
+_NO_CONTENT = dict.fromkeys(map(ord, SLOTS), "")
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A source without what is copied of it.
+
+    Attributes:
+        text: With slots in the place of the copied strings.
+        slots: The copied strings, and the slot of each.
+    """
+
+    text: str
+    slots: Mapping[str, str]
+    _pattern: re.Pattern[str]
+    _slot_ends: Sequence[int]  # in `text`
+    _shifts: Sequence[int]  # how much further a place is in the source: before the first slot, and after each
+
+    def target(self, text: str) -> str:
+        """A target, in which what is copied of this source is written as slots."""
+        return self._pattern.sub(lambda match: self.slots.get(match[0]) or match[0].translate(_NO_CONTENT), text)
+
+    def restored(self, text: str) -> str:
+        """A target whose slots are what they stand for; one that stands for nothing is left out."""
+        return text.translate(_NO_CONTENT | {ord(slot): content for content, slot in self.slots.items()})
+
+    def analysis(self, analysis: Analysis, source: str) -> Analysis:
+        """That of `text`, as one of the source itself."""
+        starts, ends = (tuple(map(self._place, places)) for places in (analysis.starts, analysis.ends))
+        return replace(analysis, text=source, starts=starts, ends=ends)
+
+    def _place(self, place: int) -> int:
+        return place + self._shifts[bisect_right(self._slot_ends, place)]
+
+
+def masked(source: str, pattern: str) -> Masked:
+    """A source in which what matches is replaced by slots."""
+    compiled = _compiled(pattern)
+    slots: dict[str, str] = {}
+    parts: list[str] = []
+    slot_ends, shifts = [], [0]
+    end = 0
+    for match in compiled.finditer(source):
+        content = match[0]
+        if not content or (content not in slots and len(slots) == len(SLOTS)):
+            continue
+        slot = slots.setdefault(content, SLOTS[min(len(slots), len(SLOTS) - 1)])
+        parts += (source[end : match.start()], slot)
+        end = match.end()
+        slot_ends.append(match.start() - shifts[-1] + 1)
+        shifts.append(end - slot_ends[-1])
+    return Masked("".join((*parts, source[end:])), slots, compiled, slot_ends, shifts)
+
+
+@lru_cache(maxsize=8)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """The slots' own characters, should a text have them, are copied, too."""
+    return re.compile(f"(?:{pattern})|[{SLOTS[0]}-{SLOTS[-1]}]")
+
+
+class MaskingTokenizer(Tokenizer):
+    """Reads texts as another tokenizer does, with slots in the place of what is copied of them."""
+
+    def __init__(self, tokenizer: Tokenizer, pattern: str) -> None:
+        self.tokenizer, self.pattern = tokenizer, pattern
+
+    def stream(self, texts: Iterable[str], max_characters: int | None = None) -> Iterator[Analysis]:
+        waiting: deque[tuple[Masked, str]] = deque()
+
+        def masks() -> Iterator[str]:
+            for text in texts:
+                waiting.append((masked(text, self.pattern), text))
+                yield waiting[-1][0].text
+
+        for analysis in self.tokenizer.stream(masks(), max_characters):
+            mask, text = waiting.popleft()
+            yield mask.analysis(analysis, text)
+
+    def fingerprint(self) -> str:
+        return digest([self.tokenizer.fingerprint(), self.pattern])
