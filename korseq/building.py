@@ -17,9 +17,10 @@ from korseq.model import SequenceModel
 from korseq.nn.embeddings import Embedding, EmbeddingModule, Embeddings, EmbeddingStage, ProjectedVectors
 from korseq.nn.encoders.base import Stack
 from korseq.prepare import TARGET, piece_vocabularies, unit_feature
+from korseq.specials import SPECIALS
 from korseq.text.kiwi_vectors import MorphemeVectors, centred, morpheme_vectors
 from korseq.text.vectors import read_vectors
-from korseq.text.vocabulary import SPECIALS, Vocabulary
+from korseq.text.vocabulary import Vocabulary
 
 
 def _vectors() -> MorphemeVectors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
@@ -67,17 +68,10 @@ class HeatMap:
             ConfigError: For another kind of file, or one that cannot be written; or if a picture is wanted, but matplotlib or a
                 font with Hangul is missing.
         """
-        path = check_name(file)
-        kind = path.suffix.lower()
-        try:
-            if kind == ".txt":
-                path.write_text(self.text() + "\n", encoding="utf-8")
-            elif kind == ".html":
-                path.write_text(_PAGE.format(title=escape(" ".join(self.rows)), table=self.html()), encoding="utf-8")
-            else:
-                self._draw(path)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be written: {error}") from error
+        save_shown(file, self.text, self._page, self._draw)
+
+    def _page(self) -> str:
+        return _PAGE.format(title=escape(" ".join(self.rows)), table=self.html())
 
     def _draw(self, path: Path) -> None:
         try:
@@ -106,6 +100,27 @@ def check_name(file: str | Path) -> Path:
     if path.suffix.lower() not in _KINDS:
         raise ConfigError(f"{path}: the name of such a file ends in one of {', '.join(_KINDS)}")
     return path
+
+
+def save_shown(
+    file: str | Path, text: Callable[[], str], page: Callable[[], str], draw: Callable[[Path], None]
+) -> None:
+    """Write what can be shown as characters, as an HTML page and as a picture, in the way that the file's name asks for.
+
+    Raises:
+        ConfigError: For another kind of file, or one that cannot be written; or what drawing raises.
+    """
+    path = check_name(file)
+    kind = path.suffix.lower()
+    try:
+        if kind == ".txt":
+            path.write_text(text() + "\n", encoding="utf-8")
+        elif kind == ".html":
+            path.write_text(page(), encoding="utf-8")
+        else:
+            draw(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error}") from error
 
 
 def hangul_font() -> str:

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "korseq"
 # do not know each other: `text` never sees torch, `nn` and `heads` never see text.
 FLOORS: list[set[str]] = [
     {"errors", "files", "progress"},
-    {"heat_map", "labels", "packing", "registry", "resources", "shapes", "spans"},
+    {"heat_map", "labels", "packing", "registry", "resources", "shapes", "spans", "specials"},
     {"text", "nn"},
     {"heads", "data"},
     {"generation", "model", "tagging", "mapping"},

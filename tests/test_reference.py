@@ -12,7 +12,8 @@ from korseq.building import build_model
 from korseq.config import read_config
 from korseq.labels import LabelSet
 from korseq.model import SequenceModel
-from korseq.text.vocabulary import SPECIALS, Vocabulary
+from korseq.specials import SPECIALS
+from korseq.text.vocabulary import Vocabulary
 
 FOLDER = Path(__file__).parents[1] / "pipelines" / "reference"
 HIDDEN = 128

@@ -33,9 +33,10 @@ from korseq.model import predict
 from korseq.nn import GRU, LSTM, Embedding, FeatureSequence, Transformer
 from korseq.nn.decoders import Bahdanau, GRUDecoder, LSTMDecoder, Luong, TransformerDecoder
 from korseq.nn.encoders.base import Encoded
-from korseq.nn.search import BOS, EOS, PAD, UNK, Beam, Sampling
+from korseq.nn.search import Beam, Sampling
 from korseq.nn.sequences import Batch
 from korseq.prepare import TARGET
+from korseq.specials import BOS, EOS, PAD, UNK
 from korseq.text import KiwiTokenizer, MorphemeSubwords, Subwords, WhitespaceTokenizer
 
 QUICK = Training(epochs=80, batch_size=4, learning_rate=5e-3)

@@ -19,10 +19,11 @@ from pydantic import Field
 
 from korseq.data.resampling import Resampling
 from korseq.registry import settings
+from korseq.specials import BOS, EOS, SPECIALS, UNK
 from korseq.text.alignment import Analysis
 from korseq.text.features import FEATURES, Feature, PartsTable
 from korseq.text.tokenizers import Tokenizer
-from korseq.text.vocabulary import BOS, EOS, SPECIALS, UNK, Vocabulary
+from korseq.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from korseq.specials import BOS, EOS, UNK
 from korseq.text.subwords import SubwordTokenizer
-from korseq.text.vocabulary import BOS, EOS, UNK, Vocabulary
+from korseq.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from korseq.labels import LabelSet
 from korseq.nn.cross_entropy import linear_cross_entropy, sampled_cross_entropy, symbol_log_probs
 from korseq.nn.embeddings import EmbeddingModule, LookupEmbedding
 from korseq.nn.encoders.base import Encoded, Sight
-from korseq.nn.search import PAD, UNK, Sampling, Search
+from korseq.nn.search import Sampling, Search
 from korseq.nn.sequences import Batch
 from korseq.registry import Plug, component
 from korseq.shapes import Shape
+from korseq.specials import PAD, UNK
 
 Direction = Literal["forward", "backward", "both"]
 

@@ -21,10 +21,11 @@ from korseq.nn.cross_entropy import linear_cross_entropy
 from korseq.nn.decoders import Decoder, DecoderState, TransformerDecoder
 from korseq.nn.embeddings import EmbeddingModule, EmbeddingStage, LookupEmbedding
 from korseq.nn.encoders.base import Encoded
-from korseq.nn.search import BOS, EOS, PAD, UNK, Beam, Hypothesis, Scored, Search, keys_of
+from korseq.nn.search import Beam, Hypothesis, Scored, Search, keys_of
 from korseq.nn.sequences import Batch
 from korseq.registry import Plug, component
 from korseq.shapes import Shape
+from korseq.specials import BOS, EOS, PAD, UNK
 
 # Targets of sequences of numbers may be as long as those of a text of so many tokens, at least.
 _LENGTH_OF_NUMBERS = 50

@@ -17,8 +17,9 @@ from korseq.inspection.result import Inspection
 from korseq.labels import LabelSet
 from korseq.model import SequenceModel, autocast, predict
 from korseq.prepare import encode_texts, finished, max_characters
+from korseq.specials import BOS, EOS, SPECIALS, UNK
 from korseq.text.alignment import Analysis, Token
-from korseq.text.vocabulary import BOS, EOS, SPECIALS, UNK, Vocabulary
+from korseq.text.vocabulary import Vocabulary
 
 
 @torch.inference_mode(False)  # whatever the caller has switched off

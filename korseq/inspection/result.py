@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from korseq.errors import ConfigError
 from korseq.heads.base import Prediction
-from korseq.heat_map import HeatMap, check_name
+from korseq.heat_map import HeatMap, save_shown
 from korseq.inspection.measures import Numbers
 from korseq.inspection.page import page
 from korseq.inspection.picture import draw
@@ -110,17 +110,7 @@ class Inspection:
             ConfigError: For another kind of file, or one that cannot be written; or if a picture is wanted, but matplotlib or a
                 font with Hangul is missing.
         """
-        path = check_name(file)
-        kind = path.suffix.lower()
-        try:
-            if kind == ".txt":
-                path.write_text(self.text() + "\n", encoding="utf-8")
-            elif kind == ".html":
-                path.write_text(self.html(), encoding="utf-8")
-            else:
-                draw(self, path)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be written: {error}") from error
+        save_shown(file, self.text, self.html, partial(draw, self))
 
 
 def _bars(values: Numbers) -> list[str]:

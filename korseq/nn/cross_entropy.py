@@ -16,7 +16,7 @@ from torch.nn import functional
 
 # Symbols that are scored at a time: enough to fill the matrix units, which with a vocabulary of 30,000 is twice as fast as so few
 # that all their scores stay in the cache.
-_TOGETHER = 256
+TOGETHER = 256
 # What the sides of a matrix are rounded up to, where they differ from batch to batch.
 _ROUND = 256
 
@@ -48,8 +48,8 @@ def symbol_log_probs(states: Tensor, weight: Tensor, bias: Tensor, targets: Tens
         targets: (n,) indices.
     """
     found = states.new_empty(len(states), dtype=torch.float32)
-    for start in range(0, len(states), _TOGETHER):
-        part = slice(start, start + _TOGETHER)
+    for start in range(0, len(states), TOGETHER):
+        part = slice(start, start + TOGETHER)
         log_probs = torch.log_softmax(functional.linear(states[part], weight, bias).float(), dim=1)  # (n', V)
         found[part] = log_probs.gather(1, targets[part].unsqueeze(1)).squeeze(1)
     return found
@@ -97,7 +97,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         state_gradients = []
         weight_gradient, bias_gradient = (torch.zeros_like(t, dtype=torch.float32) for t in (weight, bias))
         total = states.new_zeros((), dtype=torch.float32)
-        for part, gold in zip(torch.split(states, _TOGETHER), torch.split(targets, _TOGETHER), strict=True):
+        for part, gold in zip(torch.split(states, TOGETHER), torch.split(targets, TOGETHER), strict=True):
             scores = (part @ table.t()).float().add_(bias.float())  # (n', V)
             norm = torch.logsumexp(scores, dim=1, keepdim=True)
             right = scores.gather(1, gold.unsqueeze(1))

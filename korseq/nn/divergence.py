@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-# Symbols that are scored at a time; see `korseq.nn.cross_entropy`.
-_TOGETHER = 256
+from korseq.nn.cross_entropy import TOGETHER
 
 
 def divergence(one: Tensor, other: Tensor) -> Tensor:
@@ -31,6 +30,6 @@ def linear_divergence(one: Tensor, other: Tensor, weight: Tensor, bias: Tensor) 
         return divergence(F.linear(one, table).float() + bias, F.linear(other, table).float() + bias)
 
     total = one.new_zeros((), dtype=torch.float32)
-    for parts in zip(torch.split(one, _TOGETHER), torch.split(other, _TOGETHER), strict=True):
+    for parts in zip(torch.split(one, TOGETHER), torch.split(other, TOGETHER), strict=True):
         total = total + checkpoint(of_part, *parts, use_reentrant=False)
     return total

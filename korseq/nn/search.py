@@ -19,9 +19,7 @@ from torch import Tensor
 
 from korseq.nn.decoders.base import DecoderState
 from korseq.registry import component
-
-# The vocabulary's specials; korseq.text.vocabulary fixes them, a test compares.
-PAD, UNK, BOS, EOS = 0, 1, 2, 3
+from korseq.specials import BOS, EOS, PAD, UNK
 
 # Scores of which the maximum is found first, when the best of many are looked for.
 _BLOCK = 64

@@ -8,7 +8,8 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
-from korseq.text.vocabulary import SPECIALS, UNK, Vocabulary
+from korseq.specials import SPECIALS, UNK
+from korseq.text.vocabulary import Vocabulary
 
 # Longer words are cut: one of a million characters must not widen the batch it stands in.
 _LONGEST_WORD = 24

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from korseq.text.vocabulary import SPECIALS, UNK, Vocabulary
+from korseq.specials import SPECIALS, UNK
+from korseq.text.vocabulary import Vocabulary
 
 _LONGEST_N = 3
 # Longer words are cut: beyond this, the n-grams of one word would outweigh those of a whole text.

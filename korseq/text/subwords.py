@@ -26,10 +26,10 @@ from pydantic import Field
 
 from korseq.errors import DataError
 from korseq.registry import Plug, component, settings, settings_of
+from korseq.specials import BOS, EOS, PAD, SPECIALS, UNK
 from korseq.text.alignment import Analysis
 from korseq.text.clean import CleanText, clean
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer, digest
-from korseq.text.vocabulary import BOS, EOS, PAD, SPECIALS, UNK
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor

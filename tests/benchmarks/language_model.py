@@ -48,7 +48,7 @@ from korseq.labels import LabelSet
 from korseq.model import SequenceModel, predict
 from korseq.prepare import Vocabularies, vocabularies_of
 from korseq.saving import Saved, write_pipeline
-from korseq.text.vocabulary import UNK
+from korseq.specials import UNK
 from korseq.training import Outcome, Scores
 from korseq.training.loop import Step, first_steps, new_state, train
 from korseq.training.metrics import METRICS

@@ -19,10 +19,11 @@ from korseq.data.encoded import (
     count_symbols,
     encode,
 )
+from korseq.specials import BOS, EOS, UNK
 from korseq.text.alignment import Analysis
 from korseq.text.features import FEATURES, ngrams
 from korseq.text.tokenizers import Tokenizer, WhitespaceTokenizer
-from korseq.text.vocabulary import BOS, EOS, UNK, Vocabulary
+from korseq.text.vocabulary import Vocabulary
 
 TEXTS = ["가 나 다", "", "나 나", "라"]
 

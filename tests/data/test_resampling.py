@@ -13,8 +13,8 @@ from conftest import REPOSITORY
 
 from korseq.data.encoded import SequenceOptions, encode
 from korseq.data.resampling import resampling
+from korseq.specials import BOS, EOS, UNK
 from korseq.text import MorphemeSubwords, Subwords, Vocabulary
-from korseq.text.vocabulary import BOS, EOS, UNK
 
 LINES = (REPOSITORY / "corpora" / "translation.tsv").read_text(encoding="utf-8").splitlines()[1:]
 CORPUS = [line.partition("\t")[0] for line in LINES]

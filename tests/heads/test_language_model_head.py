@@ -17,7 +17,7 @@ from korseq.model import SequenceModel
 from korseq.nn import GRU, LSTM, RNN, Batch, Dense, Embedding, Embeddings, Encoder, Stack, Transformer
 from korseq.nn.cross_entropy import linear_cross_entropy, sampled_cross_entropy, symbol_log_probs
 from korseq.nn.encoders.base import sight_of
-from korseq.nn.search import BOS, EOS, PAD, UNK
+from korseq.specials import BOS, EOS, PAD, UNK
 
 V, SIZE = 9, 6
 TEXTS = [[4, 5, 6], [7], [], [8, 1, 4, 4]]

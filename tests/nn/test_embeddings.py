@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from korseq.nn import Embedding, EmbeddingModule, Embeddings, NGramEmbedding
-from korseq.nn.embeddings import BatchParts, ProjectedVectors, lookup
+from korseq.nn.embeddings import BatchParts, ProjectedVectors
 from korseq.registry import components
-from korseq.text.vocabulary import PAD, SPECIALS, UNK
+from korseq.specials import PAD, SPECIALS, UNK
 
 VOCABULARY, SIZE = 12, 5
 IDS = torch.tensor([[4, 5, 1, 6], [7, 2, 0, 0], [11, 0, 0, 0]])
@@ -85,11 +85,6 @@ def test_dropout_acts_in_training_only(name: str) -> None:
     assert not dropped[live].all()
     kept = dropped != 0
     torch.testing.assert_close(dropped[kept], 2 * still[kept])
-
-
-def test_the_unknown_id_is_the_vocabularys() -> None:
-    assert lookup.UNK == UNK
-    assert len(SPECIALS) == lookup.SPECIALS
 
 
 def changed_by_word_dropout(module: EmbeddingModule) -> Tensor:

@@ -11,8 +11,8 @@ from conftest import EXAMPLES
 from korseq import Pipeline, Training
 from korseq.heads import Classifier
 from korseq.nn import GRU, Dense, Encoded, MeanPooling, OneHot
+from korseq.specials import PAD, UNK
 from korseq.text import WhitespaceTokenizer
-from korseq.text.vocabulary import PAD, UNK
 
 VOCABULARY = 9
 IDS = torch.tensor([[4, 5, 4, UNK], [8, 2, PAD, PAD]])

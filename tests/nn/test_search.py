@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from korseq.nn.decoders import DecoderState
-from korseq.nn.search import BOS, COMPONENTS, EOS, PAD, UNK, Beam, Hypothesis, Sampling, Scored, _best_of_rows, keys_of
-from korseq.text import vocabulary
+from korseq.nn.search import COMPONENTS, Beam, Hypothesis, Sampling, Scored, _best_of_rows, keys_of
+from korseq.specials import BOS, EOS, PAD, UNK
 
 V, LONGEST, N = 7, 4, 3
 WORDS = range(4, V)
@@ -50,10 +50,6 @@ def run(search: Any, table: Table, limit: int = LONGEST) -> list[list[Hypothesis
 def all_targets(longest: int) -> list[tuple[int, ...]]:
     """Every target of at most so many symbols, `<eos>` included."""
     return [ids for length in range(longest) for ids in itertools.product(WORDS, repeat=length)]
-
-
-def test_the_specials_are_those_of_the_vocabulary() -> None:
-    assert (PAD, UNK, BOS, EOS) == (vocabulary.PAD, vocabulary.UNK, vocabulary.BOS, vocabulary.EOS)
 
 
 @pytest.mark.parametrize("seed", range(5))

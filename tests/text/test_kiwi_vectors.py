@@ -13,11 +13,12 @@ import pytest
 from kiwipiepy import Kiwi, Token
 
 from korseq.errors import ConfigError
+from korseq.specials import SPECIALS
 from korseq.text import KiwiTokenizer, kiwi_vectors
 from korseq.text.features import FEATURES, morphemes
 from korseq.text.kiwi import kiwi
 from korseq.text.kiwi_vectors import LANDMARKS, SIZE, MorphemeVectors, centred, morpheme_vectors, recover
-from korseq.text.vocabulary import SPECIALS, Vocabulary
+from korseq.text.vocabulary import Vocabulary
 
 KNOWN = 70_488  # the ids of kiwipiepy_model 0.24 that have a vector
 TEXTS = [

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from korseq.specials import BOS, EOS, PAD, SPECIALS, UNK
 from korseq.text import Vocabulary
-from korseq.text.vocabulary import BOS, EOS, PAD, SPECIALS, UNK
 
 COUNTS = Counter({"영화": 5, "나": 2, "가": 2, "다": 2, "드문": 1})
 

@@ -11,7 +11,8 @@ from korseq import __version__
 from korseq.errors import CheckpointError, ConfigError
 from korseq.files import PIPELINE_FILE
 from korseq.saving import Saved, read_with
-from korseq.text.vocabulary import SPECIALS, Vocabulary
+from korseq.specials import SPECIALS
+from korseq.text.vocabulary import Vocabulary
 
 NAME, VERSION = "ctranslate2", 1  # of these exports
 VOCABULARIES = ("source_vocabulary.json", "target_vocabulary.json")

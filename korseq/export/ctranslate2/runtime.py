@@ -19,7 +19,7 @@ from korseq.heads.seq2seq import Written
 from korseq.nn.search import Beam, Hypothesis, Search
 from korseq.prepare import TARGET
 from korseq.progress import progress_bar
-from korseq.text.vocabulary import BOS, EOS, PAD, SPECIALS
+from korseq.specials import BOS, EOS, PAD, SPECIALS
 
 # Hypotheses that are followed at once: enough to fill the vector units of one thread, or an accelerator.
 _HYPOTHESES = {"cpu": 80, "cuda": 2560}

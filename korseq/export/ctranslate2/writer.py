@@ -25,7 +25,7 @@ from korseq.nn.encoders.base import Stack
 from korseq.nn.search import Beam
 from korseq.prepare import TARGET
 from korseq.saving import Saved, engine_of, write_with
-from korseq.text.vocabulary import BOS, EOS, SPECIALS, UNK
+from korseq.specials import BOS, EOS, SPECIALS, UNK
 
 Quantization: TypeAlias = Literal[
     "float32", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16"

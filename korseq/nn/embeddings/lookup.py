@@ -9,9 +9,7 @@ from torch import Tensor
 from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings.base import BatchParts, EmbeddingModule, EmbeddingStage, small_table
 from korseq.registry import component
-
-# The vocabulary's <unk>, and how many specials stand before the tokens; korseq.text.vocabulary fixes them, a test compares.
-UNK, SPECIALS = 1, 4
+from korseq.specials import SPECIALS, UNK
 
 
 @component
@@ -92,7 +90,7 @@ class LookupEmbedding(EmbeddingModule):
 
     def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
         if self.training and self.word_dropout:
-            unknown = (torch.rand(ids.shape, device=ids.device) < self.word_dropout) & mask & (ids >= SPECIALS)
+            unknown = (torch.rand(ids.shape, device=ids.device) < self.word_dropout) & mask & (ids >= len(SPECIALS))
             ids = ids.masked_fill(unknown, UNK)
         output: Tensor = self.dropout(self.table(ids))
         return output

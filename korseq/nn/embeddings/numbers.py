@@ -11,9 +11,7 @@ from torch import Tensor
 from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings.base import BatchParts, EmbeddingModule, EmbeddingStage
 from korseq.registry import component
-
-# The first rows of every vocabulary are those of the specials, which no figure needs.
-_SPECIALS = 4
+from korseq.specials import SPECIALS
 
 
 @component
@@ -45,7 +43,7 @@ class FeatureSequence(EmbeddingStage):
         return True
 
     def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> ScaledNumbers:
-        return ScaledNumbers(self, vocabulary_size - _SPECIALS)
+        return ScaledNumbers(self, vocabulary_size - len(SPECIALS))
 
 
 class ScaledNumbers(EmbeddingModule):
