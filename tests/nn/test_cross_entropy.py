@@ -15,7 +15,7 @@ from korseq.nn.cross_entropy import linear_cross_entropy
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("together", [1, 3, 256])
 def test_it_is_that_of_torch(monkeypatch: Any, smoothing: float, together: int) -> None:
-    monkeypatch.setattr(cross_entropy, "_TOGETHER", together)
+    monkeypatch.setattr(cross_entropy, "TOGETHER", together)
     torch.manual_seed(0)
     parts = [torch.randn(17, 6), torch.randn(30, 6), torch.randn(30)]
     ours, theirs = ([t.clone().requires_grad_() for t in parts] for _ in range(2))

@@ -34,7 +34,7 @@ def test_of_one_logit_it_is_that_of_two() -> None:
 def test_of_states_it_is_that_of_their_scores_and_so_is_its_gradient(
     monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:
-    monkeypatch.setattr(room, "_TOGETHER", together)
+    monkeypatch.setattr(room, "TOGETHER", together)
     torch.manual_seed(0)
     parts = [torch.randn(9, 6), torch.randn(9, 6), torch.randn(20, 6), torch.randn(20)]
     ours, theirs = ([t.clone().requires_grad_() for t in parts] for _ in range(2))
