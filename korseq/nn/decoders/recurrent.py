@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from korseq.nn.decoders.attention import Attention
 from korseq.nn.decoders.base import Decoded, Decoder, DecoderModule, DecoderState
@@ -122,11 +123,8 @@ class RecurrentDecoder(DecoderModule):
             read.append(context)
         elif self.input_feeding:
             read.append(state.cache["fed"].unsqueeze(1))
-        states, last = self.cell(self.dropout(torch.cat(read, dim=2)), self._unpacked(state))
-        packed = torch.stack(last if isinstance(last, tuple) else (last,)).permute(
-            2, 0, 1, 3
-        )  # (N · K, states, layers, H)
-        cache = {"hidden": packed}
+        states, hidden = self._advanced(self.dropout(torch.cat(read, dim=2)), state.cache["hidden"])
+        cache = {"hidden": hidden}
         if attention is not None:
             assert self.combine is not None
             decoded = Decoded(self.dropout(torch.tanh(self.combine(torch.cat([states, context], dim=2)))), attention)
@@ -135,6 +133,26 @@ class RecurrentDecoder(DecoderModule):
         if self.input_feeding:
             cache["fed"] = decoded.states.squeeze(1)
         return decoded, DecoderState(state.memory, cache)
+
+    def _advanced(self, read: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of the recurrence: read (R, 1, D), hidden (R, states, layers, H) → (R, 1, H), (R, states, layers, H).
+
+        Step by step, torch's cells take half of the time of its whole layers, which prepare their weights for every call.
+        """
+        output, after = read.squeeze(1), []
+        for layer, weights in enumerate(self.cell.all_weights):
+            before = hidden[:, :, layer].float().unbind(1)
+            if layer:
+                output = functional.dropout(output, self.cell.dropout, self.training)
+            states: tuple[Tensor, ...]
+            if isinstance(self.cell, nn.LSTM):
+                states = torch.lstm_cell(output, before, *weights)
+            else:
+                one_step = torch.gru_cell if isinstance(self.cell, nn.GRU) else torch.rnn_tanh_cell
+                states = (one_step(output, *before, *weights),)
+            output = states[0]
+            after.append(torch.stack(states, dim=1))
+        return output.unsqueeze(1), torch.stack(after, dim=2)
 
     def _output(self, hidden: Tensor, state: DecoderState) -> Decoded:
         """Of new states, what is told from them."""
