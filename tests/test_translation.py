@@ -21,23 +21,25 @@ from typer.testing import CliRunner
 from korseq import Pipeline, Training
 from korseq.cli import app
 from korseq.data.batches import collate
+from korseq.data.encoded import SequenceOptions
 from korseq.data.pairs import PairFilter
 from korseq.data.readers import DataSettings
 from korseq.errors import CheckpointError, ConfigError, DataError
 from korseq.export import write_ctranslate2
 from korseq.fitting import _encoded as encoded_rows
+from korseq.generation import generated
 from korseq.heads import Classifier, Seq2Seq
-from korseq.heads.seq2seq import Seq2SeqModule
+from korseq.heads.seq2seq import Seq2SeqModule, Written
 from korseq.labelled import encode_rows, read_rows, split_rows, with_learnt_tokenizers
 from korseq.model import predict
 from korseq.nn import GRU, LSTM, Embedding, FeatureSequence, Transformer
 from korseq.nn.decoders import Bahdanau, GRUDecoder, LSTMDecoder, Luong, TransformerDecoder
 from korseq.nn.encoders.base import Encoded
-from korseq.nn.search import Beam, Sampling
+from korseq.nn.search import Beam, Hypothesis, Sampling
 from korseq.nn.sequences import Batch
 from korseq.prepare import TARGET
 from korseq.specials import BOS, EOS, PAD, UNK
-from korseq.text import KiwiTokenizer, MorphemeSubwords, Subwords, WhitespaceTokenizer
+from korseq.text import KiwiTokenizer, MorphemeSubwords, Subwords, Vocabulary, WhitespaceTokenizer
 
 QUICK = Training(epochs=80, batch_size=4, learning_rate=5e-3)
 
@@ -416,6 +418,18 @@ def test_only_seq2seq_has_targets_to_tokenize_tie_and_search() -> None:
         classifier.with_search(Beam())
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_marks_around_a_text_are_no_part_of_its_alignment(wrapped: bool) -> None:
+    tokenizer = WhitespaceTokenizer()
+    attention = np.arange(12.0).reshape(3, 4)[:, : 4 if wrapped else 2]  # x, y and <eos>; (<bos>) 가 나 (<eos>)
+    written = Written((Hypothesis((4, 5), -1.0),), attention)
+    options = SequenceOptions(add_bos_eos=wrapped)
+    alignment = generated(written, tokenizer("가 나"), tokenizer, Vocabulary(["x", "y"]), options, "").alignment
+    assert alignment is not None
+    assert alignment.weights.tolist() == attention[:2, wrapped : wrapped + 2].tolist()
+    assert alignment.source_spans == ((0, 1), (2, 3))
+
+
 def test_words_may_be_written_too() -> None:
     made = pipeline(LSTM(32), LSTMDecoder(), tokenizer=WhitespaceTokenizer(), target_tokenizer=WhitespaceTokenizer())
     made.fit(PAIRS, PAIRS, training=QUICK, progress=False)
@@ -638,8 +652,11 @@ def test_scheduled_sampling_leaves_all_weights_their_gradients() -> None:
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_evaluate_reads_pairs_with_a_beam(run: Path) -> None:
-    result = command("evaluate", str(run / "ko-en"), str(run / "test.tsv"), "--json", "--beam", "1")
+def test_evaluate_reads_pairs_with_a_beam(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+    monkeypatch.setattr(Beam, "width", property(lambda beam: searched.append(beam.size) or beam.size))
+    result = command("evaluate", str(run / "ko-en"), str(run / "test.tsv"), "--json", "--beam", "3")
+    assert set(searched) == {3}
     scores = json.loads(result.stdout)
     assert scores["bleu"] > 90
     assert scores["signatures"]["chrf"]
