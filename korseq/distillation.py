@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from korseq import __version__
+from korseq.card import training_card
 from korseq.config import Config
 from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
-from korseq.errors import ConfigError, DataError
-from korseq.files import PIPELINE_FILE
+from korseq.errors import ConfigError, DataError, ProcessingError
+from korseq.files import making
 from korseq.heads import Head
 from korseq.labelled import read_rows, split_rows, with_names
+from korseq.labels import LabelSet
 from korseq.pipeline import Pipeline
 from korseq.processing import Predict, process
-from korseq.resources import trained
 from korseq.training.run import Outcome, processes
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def distill(
         student: Not trained yet.
         train: Labelled data, as for `Pipeline.fit`; None to learn from the teachers alone. Classes and numbers are mixed with the
             teachers' answers; entities, tags and translations of the data stay as they are, and the teachers answer `texts`.
-        dev: Labelled data to choose by; None to set a part of `train` apart, which the teachers are not asked about.
+        dev: Labelled data to choose by; None to set a part of `train` apart, which the teachers are not asked about. Texts whose
+            labels turn out to be in no lesson are left out, with a warning.
         texts: Files of texts without labels, of which those are left out that `train` or `dev` has, and what is there twice.
         text: The column of these; None to look for a usual name.
         weight: Share of the teachers' answer where a text has a class or a number.
@@ -74,6 +76,7 @@ def distill(
     Raises:
         ConfigError: If teachers and student do not go together, or several processes run.
         DataError: If the data cannot be used, or there is nothing to learn from, or to choose by.
+        ProcessingError: If the teachers' answers cannot be written.
     """
     teachers, texts = _several(teachers), _several(texts)
     config, folder = student.config, Path(out).resolve() / _FOLDER
@@ -92,10 +95,12 @@ def distill(
     asked = range(0 if learnt is None or config.head.blends else len(learnt), len(corpus))
     answers = [_asked(one, corpus.select(asked), folder, workers, overwrite, progress) for one in teachers]
     rows = _lessons(config.head, learnt, corpus["text"], answers, weight)
+    held_out = _with_lessons(config.head, rows, held_out)
     # The rows have columns of their own, and what a teacher wrote may be empty; afterwards it reads data as its settings say.
     columns = replace(config.data, text="text", label="label", reverse=False, on_error="skip")
     outcome = student.fit(rows, held_out, data=columns, out=out, resume=resume, progress=progress)
     student.config = replace(student.config, data=with_names(config.data, () if train is None else train, dev))
+    student.card = _card(student, outcome, learnt, texts, len(rows), held_out)
     student.card += _credits(teachers, learnt, texts, len(asked), weight if config.head.blends else 0.0)
     student.save(out)
     return outcome
@@ -111,7 +116,50 @@ def _labelled(config: Config, train: Source | None, dev: Source | None) -> tuple
     if dev is not None:
         return rows, read_rows(dev, config, "dev")
     assert rows is not None
-    return split_rows(config, rows)
+    larger, smaller = split_rows(config, rows)
+    known, unknown = _by_labels(config.head, larger["label"], smaller)
+    if known and unknown:  # a label that nothing teaches cannot be chosen by
+        import datasets
+
+        larger = datasets.concatenate_datasets([larger, smaller.select(unknown)])
+        smaller = smaller.select(known)
+    return larger, smaller
+
+
+def _by_labels(head: Head, values: Sequence[Any], rows: Dataset) -> tuple[list[int], list[int]]:
+    """The rows whose labels are among these target values, and the others."""
+    if head.blends:  # its lessons name all labels that the teachers know
+        return list(range(len(rows))), []
+    try:
+        labels = head.learn_labels(values)
+    except ValueError:  # there are none
+        labels = LabelSet([])
+    known, unknown = [], []
+    for i, value in enumerate(rows["label"]):
+        try:
+            head.target(value, labels)
+            known.append(i)
+        except ValueError:
+            unknown.append(i)
+    return known, unknown
+
+
+def _with_lessons(head: Head, lessons: Sequence[Mapping[str, Any]], held_out: Dataset) -> Dataset:
+    """The rows to choose by, without those whose labels no teacher has found anywhere: they could not be encoded.
+
+    Raises:
+        DataError: If there are no others.
+    """
+    known, unknown = _by_labels(head, [row["label"] for row in lessons], held_out)
+    if not known:
+        raise DataError("not one text has only labels that are learnt; name other dev data", name_of(held_out))
+    if unknown:
+        warnings.warn(
+            f"{name_of(held_out)}: {len(unknown):,} of {len(held_out):,} texts are left out, for no lesson has their labels",
+            stacklevel=3,
+        )
+        return held_out.select(known)
+    return held_out
 
 
 def _require_teachers(
@@ -175,13 +223,14 @@ def _asked(
     for number, text in zip(corpus["number"], corpus["text"], strict=True):
         digest.update(f"{number} {text}".encode() + b"\0")
     texts = folder / f"texts-{digest.hexdigest()[:16]}.parquet"
-    digest.update((trained(teacher) / PIPELINE_FILE).read_bytes())  # which has the checksums of all other files
+    digest.update(Predict(teacher).identity().encode())
     answers = folder / f"answers-{digest.hexdigest()[:16]}.jsonl"
     if not texts.exists():  # written anew it would be another job's
-        folder.mkdir(parents=True, exist_ok=True)
-        staged = texts.with_suffix(".new")
-        pq.write_table(corpus.flatten_indices().data.table, staged)
-        staged.replace(texts)
+        with making(folder, ProcessingError):
+            folder.mkdir(parents=True, exist_ok=True)
+            staged = texts.with_suffix(".new")
+            pq.write_table(corpus.flatten_indices().data.table, staged)
+            staged.replace(texts)
     if progress:
         print(f"korseq: {teacher} answers {len(corpus):,} texts", file=sys.stderr)
     summary = process(
@@ -221,6 +270,23 @@ def _aligned(files: Sequence[Iterable[str]], count: int) -> Iterator[list[dict[s
                 found.append(head)
                 heads[i] = next(readers[i], None)
         yield found
+
+
+def _card(
+    student: Pipeline,
+    outcome: Outcome,
+    learnt: Dataset | None,
+    texts: Sequence[str | Path],
+    lessons: int,
+    held_out: Dataset,
+) -> str:
+    """The card, which training has made of the lessons as if they were somebody's data, once more."""
+    assert outcome.dev is not None
+    names = [*([] if learnt is None else [name_of(learnt)]), *map(str, texts)]
+    sources = {"train": (", ".join(names), lessons), "dev": (name_of(held_out), len(held_out))}
+    labels = student.config.head.answers(student.labels)
+    parameters = sum(p.numel() for p in student.model.parameters())
+    return training_card(sources, student.config, labels, parameters, outcome, outcome.dev)
 
 
 def _credits(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +26,19 @@ def lock(file: IO[bytes]) -> None:
     except ImportError:  # Windows
         return
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def making(path: str | Path, error: Callable[[str], Exception]) -> Iterator[None]:
+    """Where something is made that can be broken off: what the system refuses, such as room on a full disk, is told as an `error`
+    with its remedy."""
+    try:
+        yield
+    except OSError as refusal:
+        raise error(
+            f"{path}: cannot be written ({refusal}); make room, or name another place. What was done is kept: the same command "
+            "goes on with it"
+        ) from refusal
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:

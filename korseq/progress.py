@@ -5,6 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+
+_listener: ContextVar[Callable[[], object]] = ContextVar("listener", default=lambda: None)
+
+
+@contextmanager
+def heard_by(listener: Callable[[], object]) -> Iterator[None]:
+    """Tell `listener` of all progress that is made inside, whether or not a bar shows it."""
+    before = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
 
 
 @contextmanager
@@ -14,12 +27,18 @@ def progress_bar(what: str, total: int, wanted: bool) -> Iterator[Callable[[int]
     Yields:
         What is to be told how much more is done, from any thread.
     """
+    listener = _listener.get()
     if not (wanted and sys.stderr.isatty()):
-        yield lambda more: None
+        yield lambda more: listener()
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda more: bar.advance(task, more)
+
+        def advance(more: int) -> None:
+            bar.advance(task, more)
+            listener()
+
+        yield advance

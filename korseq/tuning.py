@@ -6,15 +6,17 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from korseq.config import Config, changed, read_toml, to_toml
+from korseq.data.hub import fingerprint
 from korseq.data.readers import Source
 from korseq.errors import CheckpointError, ConfigError, TrainingError
-from korseq.files import lock, write_files
+from korseq.files import lock, making, write_files
 from korseq.pipeline import Pipeline
 from korseq.training.loop import Step
 from korseq.training.run import processes
@@ -75,18 +77,21 @@ class Tried:
         score: The main one on dev; None if it failed or was given up.
         state: "complete", "pruned" (given up, for the trials before did better by then) or "fail".
         settings: Path → value.
+        error: Why it failed; None if it did not.
     """
 
     number: int
     score: float | None
     state: str
     settings: Mapping[str, Any]
+    error: str | None = None
 
 
 def read_space(path: str | Path) -> dict[str, Choice]:
     """A search space from a TOML file: dotted paths of settings, each with a list of values, or with `low` and `high`.
 
-    A value that is no number or truth value is a string, as after `--set PATH=`: `'{type="GRU",hidden_size=64}'`.
+    Values may be tables, such as `[{ type = "LSTM" }, { type = "GRU", hidden_size = 64 }]`. A string is what stands after `--set
+    PATH=`, and may be TOML itself.
 
     Raises:
         ConfigError: If it cannot be read, or says something else.
@@ -105,7 +110,7 @@ def read_space(path: str | Path) -> dict[str, Choice]:
 
 def _choice(value: Any) -> Choice:
     if isinstance(value, list) and len(value) > 1:
-        return Choice(tuple(one if isinstance(one, str) else json.dumps(one) for one in value))
+        return Choice(tuple(one if isinstance(one, str) else _in_a_line(one) for one in value))
     if not isinstance(value, dict):
         raise ValueError(
             'must be a list of at least two values, or a range, such as { low = 1e-4, high = 1e-2, log = true }; "quote" the path'
@@ -124,6 +129,20 @@ def _choice(value: Any) -> Choice:
     if choice.step is not None and (choice.step <= 0 or (choice.whole and choice.step != int(choice.step))):
         raise ValueError("step must be above 0, and whole between whole numbers")
     return choice
+
+
+def _in_a_line(value: Any) -> str:
+    """A value as TOML; tomli_w would write arrays over several lines."""
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(key, ensure_ascii=False)} = {_in_a_line(inner)}" for key, inner in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_in_a_line, value))}]"
+    if isinstance(value, str | bool):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, int | float):
+        return repr(value)
+    raise ValueError(f"a setting is text, a number, true, false, or an array or a table of these, not {value}")
 
 
 def tune(
@@ -149,12 +168,12 @@ def tune(
             al. 2017, section 3.2.2).
         train, dev: As for `Pipeline.fit`.
         out: A folder.
-        progress: Show bars and dev scores on stderr.
+        progress: Show bars, dev scores and failures on stderr.
 
     Raises:
         ConfigError: If Optuna is not installed, a setting of the space does not exist or cannot have its values, or several
             processes run.
-        CheckpointError: If `out` holds trials of something else, or another process is tuning there.
+        CheckpointError: If `out` holds trials of something else, another process is tuning there, or it cannot be written.
         KeyboardInterrupt: After Ctrl-C; the trial that was broken off is made again.
     """
     optuna = _optuna()
@@ -163,14 +182,12 @@ def tune(
     for name, choice in space.items():
         for value in choice.examples():
             changed(config, [f"{name}={value}"])
-    train, dev = (list(source) if isinstance(source, Iterator) else source for source in (train, dev))
+    train, dev = (
+        source if source is None or isinstance(source, str | Path) or hasattr(source, "column_names") else list(source)
+        for source in (train, dev)
+    )
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("ab") as file:
-        try:
-            lock(file)
-        except BlockingIOError:
-            raise CheckpointError(f"{folder}: another process is tuning here") from None
+    with making(folder, CheckpointError), _alone_in(folder):
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL)))
         study = optuna.create_study(
             storage=storage,
@@ -197,7 +214,8 @@ def tune(
                 study.enqueue_trial(trial.params)
                 raise
             except (ConfigError, TrainingError) as error:  # values that do not go together; divergence
-                print(f"korseq: trial {trial.number + 1} failed: {error}", file=sys.stderr)
+                if progress:
+                    print(f"korseq: trial {trial.number + 1} failed: {error}", file=sys.stderr)
                 trial.set_user_attr("error", str(error))
                 raise
             trial.set_user_attr("score", float(scores[scores.main]))
@@ -209,7 +227,22 @@ def tune(
         left = trials - len(_done(study))
         if left > 0:
             study.optimize(objective, n_trials=left, catch=(ConfigError, TrainingError))
-        return [Tried(t.number, t.user_attrs.get("score"), t.state.name.lower(), t.params) for t in _done(study)]
+        return [
+            Tried(t.number, t.user_attrs.get("score"), t.state.name.lower(), t.params, t.user_attrs.get("error"))
+            for t in _done(study)
+        ]
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """While no other process tunes in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("ab") as file:
+        try:
+            lock(file)
+        except BlockingIOError:
+            raise CheckpointError(f"{folder}: another process is tuning here") from None
+        yield
 
 
 def _trained(
@@ -281,10 +314,10 @@ def _identity(config: Config, space: Mapping[str, Choice], sources: Sequence[Sou
     for source in sources:
         if isinstance(source, str | Path) and Path(source).is_file():
             digest.update(Path(source).read_bytes())
-        elif isinstance(source, str | Path | list):
-            digest.update(repr(source).encode())
+        elif hasattr(source, "column_names"):
+            digest.update(fingerprint(source).encode())
         elif source is not None:
-            digest.update(str(getattr(source, "_fingerprint", "")).encode())
+            digest.update(repr(source).encode())
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from korseq.processing import OpenTask, Task, chunks, process
+from korseq.progress import progress_bar
 
 EXITS, CRASHES, SLEEPS, RAISES = "끝내라", "죽어라", "잠들라", "틀려라"
 REASONS = {
@@ -27,10 +28,12 @@ class Words(Task):
     Args:
         seconds: How long a text takes.
         opening: What happens when a worker opens the task: "well", "raise" or "die".
+        together: Whether all texts are taken in before the first is worked on, as networks do.
     """
 
     seconds: float = 0.0
     opening: str = "well"
+    together: bool = False
 
     def identity(self) -> str:
         return f"words {self.seconds}"
@@ -42,8 +45,10 @@ class Words(Task):
             os._exit(9)
 
         def run(texts: Iterable[str]) -> Iterable[list[dict[str, object]]]:
-            for text in texts:
-                yield [{"words": self._words(text), "length": len(text)}]
+            with progress_bar("words", 0, False) as advance:
+                for text in list(texts) if self.together else texts:
+                    yield [{"words": self._words(text), "length": len(text)}]
+                    advance(1)
 
         return OpenTask({"words": [str], "length": int}, run)
 

@@ -69,8 +69,10 @@ def test_trials_end_with_the_best_settings(files: dict[str, Path], tmp_path: Pat
     space.write_text('"training.learning_rate" = [1e-9, 2e-2]\n', encoding="utf-8")
     data = ["--set", f"data.train={files['labelled.tsv']}"]
     out = tmp_path / "tune"
-    said = korseq("tune", files["small.toml"], *data, *TINY, "--space", space, "--trials", 2, "--out", out)
+    test = ["--set", f"data.test={files['labelled.tsv']}"]
+    said = korseq("tune", files["small.toml"], *data, *test, *TINY, "--space", space, "--trials", 2, "--out", out)
     assert "training.learn" in said.stdout.decode()
+    assert "accuracy" in said.stdout.decode()
     assert read_config(out / "best.toml").training == Pipeline.load(out / "best").config.training
     without = korseq("tune", files["small.toml"], "--space", space, "--out", tmp_path / "x", code=1)
     assert "there is no training data" in without.stderr.decode()

@@ -10,10 +10,11 @@ import pytest
 from conftest import EXAMPLES
 
 from korseq import CheckpointError, ConfigError, DataError, Pipeline, Training
-from korseq.config import changed
+from korseq.config import changed, to_toml
 from korseq.data import DataSettings
 from korseq.data.readers import read
-from korseq.distillation import _lessons, distill
+from korseq.distillation import _labelled, _lessons, distill
+from korseq.errors import ProcessingError
 from korseq.heads import Classifier, LanguageModel, Regressor, Seq2Seq, Tagger
 from korseq.nn import GRU, Embedding
 from korseq.text import SyllableTokenizer
@@ -63,6 +64,8 @@ def test_a_student_learns_from_its_teachers_alone(
     assert saved(TEXTS[0]) == student(TEXTS[0])
     assert str(teachers[1]) in saved.card
     assert "10 texts" in saved.card
+    assert f"- train: {texts}, 10 examples\n- dev: the given list, 2 examples" in saved.card
+    assert to_toml(saved.config).strip() in saved.card
 
     def answered() -> dict[str, int]:
         return {file.name: file.stat().st_mtime_ns for file in (out / "teaching").glob("answers-*.jsonl")}
@@ -170,6 +173,50 @@ def test_taggers_learn_from_teachers_what_has_no_entities_of_its_own(
     ]
     assert len(rows) == 14
     assert "asked about 2 texts" in student.card
+
+
+def test_labels_of_dev_alone_do_not_stop_what_teachers_have_answered(tmp_path: Path) -> None:
+    rare = ("김밥을 먹었다", [(0, 2, "FOOD")])
+    labelled = [("김태웅이 왔다", [(0, 3, "PER")]), ("서울은 넓다", [(0, 2, "LOC")])] * 6
+    config = changed(syllables(Classifier()).config, ['head={type="Tagger",unit="syllable"}'])
+    Pipeline.from_config(config, "cpu").fit([*labelled, rare], labelled, out=tmp_path / "teacher", progress=False)
+    (tmp_path / "more.txt").write_text("서울이 좋다\n", encoding="utf-8")
+
+    def taught(dev: list[object]) -> Pipeline:
+        student = Pipeline.from_config(config, "cpu")
+        distill(
+            tmp_path / "teacher",
+            student,
+            labelled,
+            dev,
+            texts=tmp_path / "more.txt",
+            out=tmp_path / "s",
+            workers=1,
+            progress=False,
+        )
+        return student
+
+    with pytest.warns(UserWarning, match="1 of 3 texts are left out, for no lesson has their labels"):
+        assert "dev: the given list, 2 examples" in taught([*labelled[:2], rare]).card
+    with pytest.raises(DataError, match="name other dev data"):
+        taught([rare])
+
+
+def test_of_a_rare_label_all_texts_are_learnt_from() -> None:
+    rows = [("김태웅이 왔다", [(0, 3, "PER")])] * 8 + [("김밥을 먹었다", [(0, 2, "FOOD")])]
+    config = changed(syllables(Classifier()).config, ['head={type="Tagger",unit="syllable"}', "data.dev_fraction=0.3"])
+    for seed in range(10):
+        learnt, held_out = _labelled(changed(config, [f"data.split_seed={seed}"]), rows, None)
+        assert learnt is not None
+        assert "김밥을 먹었다" in learnt["text"]
+        assert len(learnt) + len(held_out) == 9
+        assert len(held_out) >= 2
+
+
+def test_answers_that_cannot_be_kept_are_told(teachers: list[Path], texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ProcessingError, match="file/s/teaching: cannot be written"):
+        distill(teachers, syllables(Classifier()), None, EXAMPLES, texts=texts, out=tmp_path / "file" / "s")
 
 
 def test_teachers_with_other_labels_are_refused() -> None:

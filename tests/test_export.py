@@ -27,6 +27,7 @@ from korseq.nn import LSTM, Embedding, NGramEmbedding, SelfAttention, Transforme
 from korseq.nn.decoders import LSTMDecoder, TransformerDecoder
 from korseq.nn.search import Beam, Hypothesis, Sampling
 from korseq.prepare import encode_texts
+from korseq.progress import heard_by
 from korseq.saving import read_pipeline
 from korseq.text import MorphemeSubwords, Subwords
 
@@ -231,6 +232,19 @@ def test_attention_can_be_left_out(made: Pipeline, runtime: CTranslate2Runtime) 
         without, beside = runtime.predict(data, search, attention=False), runtime.predict(data, search)
         assert all(answer.attention is None for answer in without)
         assert [a.hypotheses for a in without] == [a.hypotheses for a in beside]
+
+
+def test_signs_of_life_come_before_the_first_answer(
+    made: Pipeline, runtime: CTranslate2Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CTranslate2 takes in no more than a few batches, and makes us wait for the others."""
+    told: list[str] = []
+    finish = runtime._finish
+    monkeypatch.setattr(runtime, "_finish", lambda *rest: told.append("answer") or finish(*rest))
+    with heard_by(lambda: told.append("alive")):
+        data = encoded(made, [source for source, _ in PAIRS])
+        runtime.predict(data, Beam())
+    assert told.index("answer") == len(set(data.lengths.tolist()))
 
 
 def test_no_text_needs_no_answer(runtime: CTranslate2Runtime) -> None:

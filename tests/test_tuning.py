@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import datasets
 import pytest
 from conftest import EXAMPLES
 
@@ -12,11 +14,11 @@ from korseq import CheckpointError, ConfigError, Pipeline, Training
 from korseq.config import Config, changed, read_config
 from korseq.files import lock
 from korseq.heads import Classifier
-from korseq.nn import GRU, Embedding
+from korseq.nn import GRU, LSTM, Embedding
 from korseq.text import SyllableTokenizer
 from korseq.training import Scores
 from korseq.training.loop import Step
-from korseq.tuning import JOURNAL, Choice, _Watch, read_space, tune
+from korseq.tuning import JOURNAL, Choice, _identity, _Watch, read_space, tune
 
 optuna = pytest.importorskip("optuna")
 
@@ -57,6 +59,33 @@ def test_the_best_settings_and_pipeline_are_kept(config: Config, tmp_path: Path)
         tune(config, SPACE, 9, EXAMPLES[1:], DEV, out=tmp_path, progress=False)
     with pytest.raises(CheckpointError, match="give another folder"):
         tune(config, {"encoder.hidden_size": Choice(("4", "8"))}, 9, EXAMPLES, DEV, out=tmp_path, progress=False)
+
+
+def test_data_is_known_whatever_holds_it(config: Config) -> None:
+    def rows(*numbers: int) -> datasets.Dataset:
+        chosen = [EXAMPLES[i] for i in numbers]
+        return datasets.Dataset.from_dict({"text": [t for t, _ in chosen], "label": [label for _, label in chosen]})
+
+    def sources(*numbers: int) -> list[Any]:
+        held = rows(*numbers)
+        return [held, held.to_iterable_dataset(), datasets.DatasetDict({"train": held}), [EXAMPLES[i] for i in numbers]]
+
+    found = [_identity(config, SPACE, (source, None)) for source in (*sources(0, 4), *sources(0, 5))]
+    assert len(set(found)) == len(found)
+    assert found[1] == _identity(config, SPACE, (rows(0, 4).to_iterable_dataset(), None))
+
+
+def test_rows_that_can_be_read_only_once_are_known_too(config: Config, tmp_path: Path) -> None:
+    tune(config, SPACE, 1, tuple(EXAMPLES), (row for row in DEV), out=tmp_path, progress=False)
+    assert len(tune(config, SPACE, 1, EXAMPLES, DEV, out=tmp_path, progress=False)) == 1
+    with pytest.raises(CheckpointError, match="give another folder"):
+        tune(config, SPACE, 1, tuple(EXAMPLES[1:]), DEV, out=tmp_path, progress=False)
+
+
+def test_a_folder_that_cannot_be_is_told(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"file/tune: cannot be written .*name another place"):
+        tune(config, SPACE, 1, EXAMPLES, DEV, out=tmp_path / "file" / "tune", progress=False)
 
 
 def study_in(folder: Path) -> optuna.Study:
@@ -130,7 +159,8 @@ def test_trials_that_fail_are_counted_and_told(
     assert {tried.state for tried in found} == {"complete", "fail"}
     for tried in found:
         assert (tried.score is None) == (tried.state != "complete")
-    assert "failed: the loss is" in capsys.readouterr().err
+        assert ("the loss is" in (tried.error or "")) == (tried.state == "fail")
+    assert "failed" not in capsys.readouterr().err
     assert tune(config, space, 6, EXAMPLES, DEV, out=tmp_path, progress=False) == found
 
 
@@ -170,6 +200,26 @@ def test_a_space_is_read_from_toml(tmp_path: Path) -> None:
     }
 
 
+def test_tables_of_a_space_are_settings(config: Config, tmp_path: Path) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text(
+        """"encoder" = [
+            { type = "LSTM", hidden_size = 4, dropout = 0.25, bidirectional = true },
+            [{ type = "GRU" }, { type = "LSTM" }],
+            { type = "GRU" },
+        ]
+        "data.text" = ["a", "한 \\"칸\\""]
+        "training.clip_norm" = [1e-7, inf]
+        """,
+        encoding="utf-8",
+    )
+    space = read_space(file)
+    found = [changed(config, [f"encoder={value}"]).encoders for value in space["encoder"].examples()]
+    assert found == [(LSTM(4, dropout=0.25, bidirectional=True),), (GRU(), LSTM()), (GRU(),)]
+    norms = [changed(config, [f"training.clip_norm={v}"]) for v in space["training.clip_norm"].examples()]
+    assert [one.training.clip_norm for one in norms] == [1e-7, float("inf")]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -179,6 +229,7 @@ def test_a_space_is_read_from_toml(tmp_path: Path) -> None:
         ('"a.b" = [3]', "at least two values"),
         ("a.b = [3, 4]", "a range has low, high"),
         ('"a.b" = {low = 3}', "a range has low, high"),
+        ('"a.b" = [2024-01-01, 2024-01-02]', '"a.b": a setting is text, a number'),
         ('"a.b" = {low = 3, high = 2}', "low must be a number below high"),
         ('"a.b" = {low = "1", high = 2}', "low must be a number below high"),
         ('"a.b" = {low = 0, high = 2, log = true}', "with it, low must be above 0"),

@@ -233,8 +233,9 @@ def tune(
     seed: Seed = None,
 ) -> None:
     """Look for the settings that do best on dev, with Optuna."""
+    from korseq import Pipeline
     from korseq.config import read_config
-    from korseq.tuning import BEST_SETTINGS, read_space
+    from korseq.tuning import BEST, BEST_SETTINGS, read_space
     from korseq.tuning import tune as look
 
     settings = read_config(config_file(config), _changes(set_, seed))
@@ -253,6 +254,8 @@ def tune(
         print(f"korseq: the best settings are in {out / BEST_SETTINGS}", file=sys.stderr)
     else:
         sys.exit("korseq: not one trial came to its end")
+    if data.test is not None:
+        print_scores(Pipeline.load(out / BEST).evaluate(data_source(data.test)), False)
 
 
 def _changes(set_: list[str] | None, seed: int | None) -> list[str]:

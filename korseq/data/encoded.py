@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +60,28 @@ def cache_folder() -> Path:
     return Path(os.environ.get("KORSEQ_CACHE") or Path.home() / ".cache" / "korseq")
 
 
+def _in_cache(name: str) -> Path:
+    """A file of the cache; where nothing can be kept, one that lasts as long as this process."""
+    folder = cache_folder()
+    try:
+        if not (folder / name).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            TemporaryDirectory(dir=folder).cleanup()  # what permissions say is not always true
+        return folder / name
+    except OSError as error:
+        warnings.warn(
+            f"analyses cannot be kept in {folder}, so that the next run makes them again ({error}); name another folder in the "
+            "environment variable KORSEQ_CACHE",
+            stacklevel=3,
+        )
+        return Path(_passing_folder().name) / name
+
+
+@lru_cache
+def _passing_folder() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="korseq-")
+
+
 def analyze(
     dataset: Dataset, tokenizer: Tokenizer, max_characters: int | None = None, progress: bool = True
 ) -> Dataset:
@@ -76,8 +100,7 @@ def analyze(
         encoded = text.encode()
         digest.update(b"%d " % len(encoded) + encoded)
     key = digest.hexdigest()[:32]
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    file = _in_cache(f"{key}.arrow")
     strings, numbers = datasets.List(datasets.Value("string")), datasets.List(datasets.Value("int32"))
 
     def columns(batch: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -91,7 +114,7 @@ def analyze(
             batch_size=_ROWS_AT_A_TIME,
             remove_columns=["text"],
             features=datasets.Features(forms=strings, tags=strings, starts=numbers, ends=numbers),
-            cache_file_name=str(folder / f"{key}.arrow"),
+            cache_file_name=str(file),
             load_from_cache_file=True,
             new_fingerprint=key,
             desc="tokenizing",

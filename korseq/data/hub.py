@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from korseq.data.formats import Row
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
 # A dataset's name on the hub, with or without its owner's.
 HUB_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
+
+# Rows by which a stream is known.
+_KNOWN_BY = 1000
 
 
 def from_hub(name: str, subset: str | None, split: str, streaming: bool = False) -> Dataset | IterableDataset:
@@ -57,6 +62,19 @@ def split_of(splits: Mapping[str, Any], name: str, split: str) -> Any:
         if candidate in splits:
             return splits[candidate]
     raise DataError(f"has no split {' or '.join(wanted)}; it has: {', '.join(splits)}", name)
+
+
+def fingerprint(dataset: Any) -> str:
+    """What tells a dataset, or several by their names, from others. A stream, which has no fingerprint of its own, is known by
+    its features and first rows: two that differ only after these are taken for one."""
+    if isinstance(dataset, Mapping):
+        return " ".join(f"{name} {fingerprint(one)}" for name, one in dataset.items())
+    if own := getattr(dataset, "_fingerprint", None):
+        return str(own)
+    digest = hashlib.sha256(repr(dataset.features).encode())
+    for row in islice(dataset, _KNOWN_BY):
+        digest.update(repr(row).encode() + b"\n")
+    return digest.hexdigest()[:16]
 
 
 def dataset_rows(dataset: Dataset | IterableDataset) -> Iterator[Row]:

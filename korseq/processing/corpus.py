@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from korseq.data.columns import TEXT_NAMES, find_column
 from korseq.data.files import File, is_file, is_remote
 from korseq.data.formats import FORMATS, Row, plain_lines, text_in, without_surrogates
-from korseq.data.hub import HUB_NAME, dataset_rows, from_hub
+from korseq.data.hub import HUB_NAME, dataset_rows, fingerprint, from_hub
 from korseq.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -64,17 +64,17 @@ class Corpus:
     _passed: int = field(default=0, init=False, repr=False, compare=False)  # bytes of those before it
 
     def identity(self) -> dict[str, Any]:
-        """What tells one corpus, and one way to read it, from others: of files their names, sizes and times of change."""
+        """What tells one corpus, and one way to read it, from others: of files their names, sizes and times of change; of a
+        dataset its fingerprint."""
         options = {name: getattr(self, name) for name in ("text", "keep", "splits", "encoding", "subset", "split")}
-        return {"options": options, "input": {name: _state(name) for name in self.names}}
+        if isinstance(self.sources, tuple):
+            return {"options": options, "input": {name: _state(name) for name in self.names}}
+        return {"options": options, "input": {"dataset": fingerprint(self.sources)}}
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the sources."""
-        if isinstance(self.sources, tuple):
-            return self.sources
-        fingerprint = getattr(self.sources, "_fingerprint", "")
-        return (f"dataset {fingerprint}",)
+        return self.sources if isinstance(self.sources, tuple) else ("dataset",)
 
     def parts(self) -> list[Corpus]:
         """One corpus for each source."""
@@ -88,7 +88,9 @@ class Corpus:
     @property
     def size(self) -> int | None:
         """Bytes of all files; None if that is not known."""
-        sizes = [_state(name).get("size") for name in self.names]
+        if not isinstance(self.sources, tuple):
+            return None
+        sizes = [_state(name).get("size") for name in self.sources]
         return None if None in sizes else sum(sizes)  # type: ignore[arg-type]
 
     @property

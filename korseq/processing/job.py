@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from korseq import __version__
-from korseq.errors import ConfigError, DataError, did_you_mean
+from korseq.errors import ConfigError, DataError, ProcessingError, did_you_mean
+from korseq.files import making
 from korseq.processing.bar import Bar
 from korseq.processing.corpus import Corpus, Item, Sources, expanded
 from korseq.processing.journal import JobFolder, Journal, total
@@ -91,7 +92,8 @@ def process(
 
     Args:
         task: What to do; the folder of a trained pipeline stands for its predictions.
-        sources: Files, patterns, URLs, names on the hub, or a dataset.
+        sources: Files, patterns, URLs, names on the hub, or a dataset. A streamed one is known by its first thousand rows: after
+            a change behind these, say `overwrite`.
         out: A file that ends in .jsonl or .parquet; or a folder (a path that ends in /, or is one), which gets a file
             `part-00000.jsonl` for each source.
         text: The column with the texts; None to look for a usual name. A `.txt` file is a text a line, unless this names a
@@ -101,7 +103,7 @@ def process(
         engine: "local": processes on this machine. "ray": actors on a Ray cluster, or on this machine if there is none; each
             makes whole files of a folder, so that there should be many sources.
         workers: Processes, or actors; None for as many as there are cores. The output does not depend on it.
-        row_seconds: How long a row may take.
+        row_seconds: How long a row may take before it is set aside; and a batch of rows before they are tried one at a time.
         max_rejected: Stop when more rows than this are set aside.
         encoding: Of text files.
         subset, split: Of datasets on the hub.
@@ -110,7 +112,7 @@ def process(
 
     Raises:
         DataError: If there is nothing to read, or not one row can be used.
-        ProcessingError: If the job cannot begin, or is not the one that was begun with this output.
+        ProcessingError: If the job cannot begin, is not the one that was begun with this output, or cannot write it.
         TooManyRejectedError: See `max_rejected`; what was done is kept, and the same call with a greater one goes on.
         KeyboardInterrupt: After what was done is safe.
     """
@@ -129,7 +131,7 @@ def process(
     output = output_for(parts[0].target, _first(corpus))
     identity = {"task": task.identity(), "output": output.describe(), "korseq": __version__} | corpus.identity()
     outputs = [part.target for part in parts]
-    with JobFolder(_beside(target, ".job"), identity, outputs, overwrite) as job:
+    with making(target, ProcessingError), JobFolder(_beside(target, ".job"), identity, outputs, overwrite) as job:
         rejected_file = _beside(target, ".rejected.jsonl")
         seconds = 0.0
         if job.finished is None:

@@ -240,11 +240,11 @@ class JobFolder:
 
 
 def _opened(path: Path, length: int) -> IO[bytes]:
-    """A file cut to a length, at its end."""
-    file = path.open("r+b" if path.exists() else "w+b")
-    if file.seek(0, os.SEEK_END) < length:
-        file.close()
+    """A file cut to a length, at its end; made if nothing should be in it yet."""
+    there = path.exists()
+    if length and (not there or path.stat().st_size < length):
         raise CheckpointError(f"{path}: is shorter than its journal says; begin anew with --overwrite")
+    file = path.open("r+b" if there else "w+b")
     file.truncate(length)
     file.seek(length)
     return file

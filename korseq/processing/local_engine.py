@@ -25,8 +25,7 @@ def run_locally(plan: Plan, journals: Sequence[Journal], bar: Bar) -> None:
         return
     with Pool(plan.task, plan.output, plan.workers or available_cores(), plan.row_seconds) as pool:
         for part, journal in zip(plan.parts, journals, strict=True):
-            if not journal.is_placed:
-                elsewhere = sum(other.progress.rejected for other in journals if other is not journal)
-                allowed = None if plan.max_rejected is None else plan.max_rejected - elsewhere
-                run_part(pool, part, plan.output, journal, allowed, bar.show)
+            elsewhere = sum(other.progress.rejected for other in journals if other is not journal)
+            allowed = None if plan.max_rejected is None else plan.max_rejected - elsewhere
+            run_part(pool, part, plan.output, journal, allowed, bar.show)
             bar.pass_by(part.corpus.size)

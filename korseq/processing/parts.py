@@ -47,7 +47,7 @@ class Plan:
         folder: Of the job.
         directory: In which the names of files are meant.
         workers: How many processes or actors; None for as many as there are cores.
-        row_seconds: How long a row may take.
+        row_seconds: See `korseq.processing.process`.
         max_rejected: How many rows may be set aside; None for any number.
     """
 
@@ -73,7 +73,7 @@ def run_part(
     allowed: int | None = None,
     report: Callable[[int], None] = lambda position: None,
 ) -> None:
-    """Go on with an output file until it is in its place.
+    """Go on with an output file until it is in its place, if it is not there yet.
 
     Args:
         pool: Who works.
@@ -87,6 +87,8 @@ def run_part(
         ProcessingError: If columns have the same name, or every row fails.
         TooManyRejectedError: If more rows than `allowed` are set aside.
     """
+    if journal.is_placed:  # by an actor that did not live to tell
+        return
     position = 0
 
     def tell() -> None:

@@ -53,7 +53,8 @@ class Pool:
         task: What they do.
         output: How they write it.
         count: How many there are.
-        row_seconds: How long a row may take. A worker that gives no sign of life for so long is killed.
+        row_seconds: How long a row may take. A worker that gives no sign of life for so long is killed: it takes in no text, and
+            no batch of a network ends.
 
     Use it as a context manager: at its end no worker is left.
     """

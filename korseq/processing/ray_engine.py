@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from korseq.errors import ConfigError, KorseqError, ProcessingError
+from korseq.files import making
 from korseq.processing.bar import Bar
 from korseq.processing.journal import Journal, total
 from korseq.processing.parts import Plan, check_allowed, run_part
@@ -31,7 +32,8 @@ class _Actor:
         part = self._plan.parts[row["number"]]
         journal = Journal(self._plan.folder, part.number)
         try:
-            run_part(self._pool, part, self._plan.output, journal, self._plan.max_rejected)
+            with making(part.target, ProcessingError):
+                run_part(self._pool, part, self._plan.output, journal, self._plan.max_rejected)
         except KorseqError as error:  # Ray would show it with its own traceback
             return {"number": part.number, "error": str(error)}
         return {"number": part.number, "error": None}

@@ -30,7 +30,8 @@ class OpenTask:
 
     Attributes:
         columns: What stands in its records.
-        run: The records of every text, in order. The answer for one text may depend on the others only in the last bits.
+        run: The records of every text, in order. The answer for one text may depend on the others only in the last bits. It is
+            taken to hang if it neither takes in a text nor reports progress (`korseq.progress`) for as long as a row may take.
     """
 
     columns: Mapping[str, Shape]
@@ -86,7 +87,9 @@ class Predict(Task):
         from korseq.config import read_config
 
         read_config(description).require_single_texts()
-        return f"predict {self.precision} {hashlib.sha256(content).hexdigest()}"
+        # The file tells the Kiwi of its training, but the installed one will work.
+        kiwi = KiwiTokenizer().fingerprint()
+        return f"predict {self.precision} {hashlib.sha256(content).hexdigest()} {kiwi}"
 
     def open(self) -> OpenTask:
         from korseq.pipeline import Pipeline

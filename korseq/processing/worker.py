@@ -1,7 +1,8 @@
 """What a worker is: a process that has opened a task, and does what it is told through a pipe.
 
 It has its own Kiwi and its own interpreter, works on one thread, and is started afresh ("spawn"), never forked. It says in time
-that it is alive, so that its parent can tell a row that hangs from a chunk that takes long.
+that it is alive, whenever a text is taken in or something reports progress, as the network does after every batch: so its
+parent can tell a row that hangs from a chunk that takes long.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
@@ -21,6 +22,7 @@ from typing import NamedTuple
 from korseq.processing.chunks import Done, Failed, Order
 from korseq.processing.outputs import Output
 from korseq.processing.tasks import OpenTask, Records, Task
+from korseq.progress import heard_by
 from korseq.shapes import Shape
 
 _PULSE = 0.5  # seconds between signs of life
@@ -80,7 +82,9 @@ def _answer(connection: Connection, task: OpenTask, output: Output, order: Order
         if order.singly:
             records = _one_at_a_time(connection, task, order, rejected)
         else:
-            found = list(task.run(_with_pulse(connection, order.texts)))
+            beat = _pulse(connection)
+            with heard_by(beat):
+                found = list(task.run(_each(order.texts, beat)))
             records = dict(zip(order.rows, found, strict=True))
     kept = dict(zip(order.rows, order.kept, strict=True))
     try:
@@ -110,12 +114,22 @@ def _one_at_a_time(
     return records
 
 
-def _with_pulse(connection: Connection, texts: Iterable[str]) -> Iterator[str]:
+def _pulse(connection: Connection) -> Callable[[], None]:
+    """What gives a sign of life when it is called, but not too many."""
     last = time.monotonic()
-    for text in texts:
+
+    def beat() -> None:
+        nonlocal last
         if time.monotonic() - last > _PULSE:
             connection.send(Alive(None))
             last = time.monotonic()
+
+    return beat
+
+
+def _each(texts: Iterable[str], beat: Callable[[], None]) -> Iterator[str]:
+    for text in texts:
+        beat()
         yield text
 
 

@@ -119,6 +119,19 @@ def test_without_the_variable_the_cache_stands_at_home(monkeypatch: pytest.Monke
     assert cache_folder() == tmp_path / ".cache" / "korseq"
 
 
+def test_where_no_cache_can_be_analyses_last_as_long_as_the_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("KORSEQ_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").touch()
+    first, second = Counting(), Counting()
+    with pytest.warns(UserWarning, match=r"cannot be kept in .*KORSEQ_CACHE"):
+        stored = [list(StoredAnalyses(TEXTS, analyze(rows_of(TEXTS), one))) for one in (first, second)]
+    assert stored[0] == stored[1] == analyses(TEXTS)
+    assert (first.given, second.given) == (TEXTS, [])
+
+
 class Broken(Counting):
     """Fails after the first text, as a killed process would."""
 

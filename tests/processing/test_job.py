@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -22,8 +23,11 @@ import pytest
 from corpus_tasks import CRASHES, EXITS, RAISES, REASONS, SLEEPS, Words
 
 from korseq.errors import CheckpointError, ConfigError, DataError, ProcessingError
-from korseq.processing import TooManyRejectedError, chunks, job, pool, process
+from korseq.processing import TooManyRejectedError, chunks, job, journal, pool, process
+from korseq.processing.corpus import Corpus
 from korseq.processing.journal import JobFolder, Journal, Progress
+from korseq.processing.outputs import JsonLines
+from korseq.processing.parts import Part, run_part
 
 TASKS = Path(__file__).parents[1] / "corpus_tasks.py"
 
@@ -374,6 +378,17 @@ def test_a_finished_job_whose_output_is_gone_is_done_again(tmp_path: Path) -> No
     assert (tmp_path / "out.jsonl").read_bytes() == before
 
 
+def test_a_stream_is_known_by_its_rows(tmp_path: Path) -> None:
+    def stream(*texts: str) -> datasets.IterableDataset:
+        return datasets.Dataset.from_dict({"text": texts}).to_iterable_dataset()
+
+    run(stream("하나", "둘"), tmp_path / "out.jsonl")
+    assert run(stream("하나", "둘"), tmp_path / "out.jsonl").seconds == 0
+    for other in (stream("하나", "셋"), stream("하나", "둘", "셋")):
+        with pytest.raises(ProcessingError, match="belongs to another job: input dataset was"):
+            run(other, tmp_path / "out.jsonl")
+
+
 def change_input(folder: Path) -> dict[str, Any]:
     with (folder / "말뭉치.jsonl").open("a") as file:
         file.write('{"id": 1, "text": "더"}\n')
@@ -418,6 +433,53 @@ def test_a_file_that_no_job_made_is_not_replaced(tmp_path: Path) -> None:
         run(corpus(tmp_path), tmp_path / "out.jsonl")
     assert (tmp_path / "out.jsonl").read_text() == "mine"
     run(corpus(tmp_path), tmp_path / "out.jsonl", overwrite=True)
+
+
+@pytest.mark.parametrize("out", ["README.md/out.jsonl", "README.md/sub/"])
+def test_an_output_where_none_can_be_is_told(out: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").touch()
+    with pytest.raises(ProcessingError, match=r"README\.md/\w+(\.jsonl)?: cannot be written .*name another place"):
+        run(corpus(tmp_path), f"{tmp_path}/{out}")
+
+
+def test_a_job_that_has_filled_the_disk_goes_on_where_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = corpus(tmp_path)
+    run(source, tmp_path / "whole.jsonl")
+    calls: list[Any] = []
+    force = journal._force
+
+    def full(file: Any) -> None:
+        calls.append(file)
+        if len(calls) > 6:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        force(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "_COMMIT", 0.0)
+        patch.setattr(journal, "_force", full)
+        with pytest.raises(ProcessingError, match=r"out\.jsonl: cannot be written .*No space left.*goes on"):
+            run(source, tmp_path / "out.jsonl")
+    assert Journal(tmp_path / "out.jsonl.job", 0).progress.rows == 100
+    run(source, tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_a_file_that_is_in_its_place_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by an actor that takes the place of one that died between its last two steps."""
+    monkeypatch.setattr(pool.Pool, "columns", lambda *_: pytest.fail("workers were asked"))
+    made = Journal(tmp_path, 0)
+    with made.open(b"header"):
+        made.append(Progress(rows=1, complete=True), b"record", b"")
+    made.partial.replace(tmp_path / "out.jsonl")
+    found = Journal(tmp_path, 0)
+    with pool.Pool(Words(), JsonLines([]), 0, 1.0) as nobody:
+        run_part(nobody, Part(0, Corpus(()), tmp_path / "out.jsonl"), JsonLines([]), found)
+    assert found.is_placed
+    with pytest.raises(CheckpointError, match="is shorter than its journal says"), found.open(b"header"):
+        pass
+    assert not found.partial.exists()
 
 
 def test_two_processes_cannot_work_on_one_job(tmp_path: Path) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import EXAMPLES
 
-from korseq import Pipeline
+from korseq import Pipeline, model
 from korseq.errors import CheckpointError
 from korseq.processing import IndexTerms, Predict, Task, Tokenize, process
+from korseq.progress import heard_by
 from korseq.text import KiwiTokenizer
 from korseq.text.tokenizers import UserWord
 
@@ -41,6 +42,29 @@ def test_predictions_are_those_of_the_pipeline(folder: Path, trained: Pipeline) 
     texts = [text for text, _ in EXAMPLES]
     assert [of_text[0]["label"] for of_text in records(Predict(folder), texts)] == [p.label for p in trained(texts)]
     assert Predict(folder).open().columns == trained.columns
+
+
+def test_a_network_gives_signs_of_life(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All texts of a chunk are taken in before the first is answered."""
+    monkeypatch.setattr(model, "_PREDICTION_TOKENS", 32)
+    told: list[str] = []
+
+    def texts() -> Iterator[str]:
+        for text, _ in EXAMPLES:
+            told.append("text")
+            yield text
+
+    task = Predict(folder).open()
+    with heard_by(lambda: told.append("batch")):
+        list(task.run(texts()))
+    assert told[: len(EXAMPLES)] == ["text"] * len(EXAMPLES)
+    assert told[len(EXAMPLES) :].count("batch") > 1
+
+
+def test_an_upgrade_of_kiwi_makes_another_task(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Predict(folder).identity()
+    monkeypatch.setattr("kiwipiepy_model.__version__", "0.0.0")
+    assert Predict(folder).identity() != before
 
 
 def test_a_job_over_a_pipeline_counts_what_was_cut(folder: Path, tmp_path: Path) -> None:

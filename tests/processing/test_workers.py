@@ -184,8 +184,11 @@ def test_a_task_that_cannot_be_opened_ends_the_job(opening: str, message: str) -
         pool.columns(nothing)
 
 
-def test_a_chunk_may_take_longer_than_a_row() -> None:
-    with Pool(Words(seconds=0.1), JsonLines(["text"]), 1, row_seconds=1.0) as pool:
+@pytest.mark.parametrize("together", [False, True])
+def test_a_chunk_may_take_longer_than_a_row(together: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Pool(Words(seconds=0.1, together=together), JsonLines(["text"]), 1, row_seconds=1.0) as pool:
+        pool.columns(nothing)
+        monkeypatch.setattr(Pool, "_bury", lambda *_: pytest.fail("a worker that was well was killed"))
         (done,) = settled_by(pool, [chunk_of(["글"] * 20)])
     assert (done.written, dict(done.rejected)) == (20, {})
 

@@ -140,9 +140,12 @@ class CTranslate2Runtime:
         sources = [names[a:b] for a, b in pairwise(data.offsets.tolist())]
         # All of a batch have the same limit. The longest come first, so that no thread is left with them at the end.
         groups = [np.flatnonzero(lengths == length).tolist() for length in np.unique(lengths)[::-1]]
-        begun = [self._begin([sources[i] for i in rows], int(limits[rows[0]]), search, attention) for rows in groups]
+        begun: list[_Begun] = []
         written: dict[int, Written] = {}
         with progress_bar("predicting", len(sources), progress) as advance:
+            for rows in groups:
+                begun.append(self._begin([sources[i] for i in rows], int(limits[rows[0]]), search, attention))
+                advance(0)  # its queue is short: most of the time goes by here
             for rows, batch in zip(groups, begun, strict=True):
                 written |= zip(rows, self._finish(batch, search, attention), strict=True)
                 advance(len(rows))
