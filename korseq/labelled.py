@@ -29,7 +29,7 @@ from korseq.heads.seq2seq import Seq2Seq
 from korseq.heads.tagger import Tagger
 from korseq.labels import LabelSet
 from korseq.prepare import TARGET, Encoded, encode_targets, encode_texts, max_characters, units_in, warn_truncated
-from korseq.registry import settings_of
+from korseq.registry import alike
 from korseq.spans import LabeledSpan, told
 from korseq.text.alignment import Analysis
 from korseq.text.noise import NOISES
@@ -122,7 +122,7 @@ def labels_of(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet
 
 def with_learnt_tokenizers(config: Config, rows: Dataset, known: Config | None) -> Config:
     """The settings with what their tokenizers must learn of the training data; with what those of the pipeline to start from
-    have learnt, if they are the same."""
+    have learnt, if they are alike."""
     tokenizer = config.tokenizer
     if not config.reads_numbers:
         joint = isinstance(config.head, Seq2Seq) and config.target_tokenizer is None
@@ -135,7 +135,7 @@ def with_learnt_tokenizers(config: Config, rows: Dataset, known: Config | None) 
 
 
 def _learnt(tokenizer: Tokenizer, known: Tokenizer | None, texts: Iterable[str]) -> Tokenizer:
-    return known if known is not None and settings_of(known) == settings_of(tokenizer) else tokenizer.learn(texts)
+    return tokenizer.with_data(known.data) if known and alike(known, tokenizer) else tokenizer.learn(texts)
 
 
 def analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[Iterable[Analysis], list[Units]]:

@@ -27,9 +27,10 @@ from korseq.nn import (
     SelfAttention,
     Transformer,
 )
-from korseq.text import SyllableTokenizer, WhitespaceTokenizer
+from korseq.text import KiwiTokenizer, SyllableTokenizer, WhitespaceTokenizer
 
 QUICK = Training(epochs=30, batch_size=4, learning_rate=0.01, precision="fp32")
+BARELY = Training(epochs=1, learning_rate=1e-9, precision="fp32")
 
 
 def fitted(examples: list = EXAMPLES, training: Training = QUICK, **stages: object) -> Pipeline:
@@ -200,8 +201,7 @@ def test_fine_tuning_keeps_what_is_known_and_learns_new_labels_and_words(trained
 
 def test_fine_tuning_begins_with_the_old_weights(trained: Pipeline) -> None:
     pipeline = small_pipeline()
-    barely = Training(epochs=1, learning_rate=1e-9, precision="fp32")
-    pipeline.fit(EXAMPLES[:4] + EXAMPLES[4:6], EXAMPLES, training=barely, start=trained, progress=False)
+    pipeline.fit(EXAMPLES[:4] + EXAMPLES[4:6], EXAMPLES, training=BARELY, start=trained, progress=False)
     texts = [text for text, _ in EXAMPLES]
     old, new = (list(p.stream(texts, precision="fp32")) for p in (trained, pipeline))
     assert [p.score for p in new] == pytest.approx([p.score for p in old], abs=1e-4)
@@ -211,6 +211,38 @@ def test_fine_tuning_another_architecture_is_refused(trained: Pipeline) -> None:
     pipeline = Pipeline(embedding=Embedding(16, min_count=1), encoder=GRU(8), head=Classifier())
     with pytest.raises(ConfigError, match="encoder: differs"):
         pipeline.fit(EXAMPLES, EXAMPLES, start=trained, progress=False)
+
+
+def test_fine_tuning_may_learn_in_another_way(trained: Pipeline) -> None:
+    pipeline = Pipeline(
+        tokenizer=KiwiTokenizer(threads=1),
+        embedding=Embedding(16, min_count=9, dropout=0.1, word_dropout=0.1, std=0.5),
+        encoder=GRU(16, bidirectional=True, dropout=0.3),
+        head=Classifier(dropout=0.2, label_smoothing=0.1),
+        device="cpu",
+    )
+    pipeline.fit(EXAMPLES, EXAMPLES, training=BARELY, start=trained, progress=False)
+    weights = trained.model.state_dict()
+    for name, weight in pipeline.model.state_dict().items():
+        torch.testing.assert_close(weight, weights[name])
+
+
+def test_a_fine_tuned_regressor_begins_with_the_old_answers_and_the_new_unit() -> None:
+    texts = [text for text, _ in EXAMPLES]
+    stars = list(zip(texts, [5, 4, 5, 4, 1, 2, 1, 2], strict=True))
+    old = fitted(stars, head=Regressor())
+    new = Pipeline.from_config(old.config, device="cpu")
+    percent = [(text, 20.0 * value) for text, value in stars]
+    new.fit(percent, percent, training=BARELY, start=old, progress=False)
+    before, after = (list(p.stream(texts, precision="fp32")) for p in (old, new))
+    assert [p.value for p in after] == pytest.approx([p.value for p in before], abs=1e-3)
+    assert new.model.head.mean == 60
+
+
+def test_a_regressor_that_is_left_with_one_row_says_so() -> None:
+    pipeline = Pipeline(embedding=Embedding(8, min_count=1), encoder=GRU(8), head=Regressor(), device="cpu")
+    with pytest.raises(DataError, match=r"values that differ.*or a dev file"):
+        pipeline.fit([("좋다", 5), ("나쁘다", 1)], progress=False)
 
 
 def test_another_head_can_stand_on_a_trained_encoder(trained: Pipeline) -> None:
@@ -230,6 +262,29 @@ def test_pretrained_vectors_are_loaded_and_can_be_frozen(tmp_path: Path) -> None
     table = pipeline.model.embeddings.stages[0].table.weight
     assert table[vocabulary.ids(["재미있/VA"])[0]].tolist() == [1, 2, 3]
     assert table[vocabulary.ids(["영화/NNG"])[0]].tolist() == [4, 5, 6]
+
+
+def test_fine_tuning_needs_no_file_of_vectors(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text("영화 4 5 6\n새 7 8 9\n", encoding="utf-8")
+    old = fitted(embedding=Embedding(3, min_count=1, vectors=str(path), freeze=True), training=BARELY)
+    more = [*EXAMPLES, ("새 영화다", "긍정")]
+
+    def tuned() -> tuple[list[float], list[float]]:
+        pipeline = Pipeline.from_config(old.config, device="cpu")
+        pipeline.fit(more, more, training=BARELY, start=old, progress=False)
+        vocabulary, table = pipeline.saved().vocabularies["morpheme"], pipeline.model.embeddings.stages[0].table.weight
+        known, new = vocabulary.ids(["영화/NNG", "새/MM"])
+        return table[known].tolist(), table[new].tolist()
+
+    assert tuned() == ([4, 5, 6], [7, 8, 9])
+    path.unlink()
+    with pytest.warns(UserWarning, match=r"vectors.txt: is not there.*at random"):
+        known, new = tuned()
+    assert known == [4, 5, 6]
+    assert max(map(abs, new)) <= 0.1
+    with pytest.raises(DataError, match="cannot be read as word vectors"):
+        fitted(embedding=old.config.embedding)
 
 
 def test_vectors_of_another_width_are_refused(tmp_path: Path) -> None:

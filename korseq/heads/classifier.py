@@ -20,7 +20,7 @@ from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import AttentionPooling, Pooling, Poolings, pooling_contradictions, several, texts_of
 from korseq.nn.sequences import Batch
-from korseq.registry import Plug, component
+from korseq.registry import Plug, Rate, component
 from korseq.shapes import Shape
 
 # What probabilities that people write may lack to 1.
@@ -94,8 +94,8 @@ class Classifier(Head):
     multi_label: bool = False
     binary: bool = False
     hidden_size: int | None = Field(default=None, ge=1)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    dropout: Rate = 0.0
+    label_smoothing: Rate = 0.0
 
     @property
     def metric(self) -> str:

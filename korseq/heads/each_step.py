@@ -96,6 +96,10 @@ class EachStepModule(LogitsHead):
     def prepare(self, targets: Tensor) -> None:
         self.head.prepare(targets)
 
+    def converted(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        inner = {name.removeprefix("head."): weight for name, weight in weights.items()}
+        return {f"head.{name}": weight for name, weight in self.head.converted(inner).items()}
+
     def forward(self, encoded: Encoded, batch: Batch) -> Tensor:
         """Logits of the n real steps of the batch, sequence by sequence: (n, …)."""
         states = encoded.states[batch.mask]  # (n, H)

@@ -20,7 +20,7 @@ from korseq.nn.embeddings import EmbeddingModule, LookupEmbedding
 from korseq.nn.encoders.base import Encoded, Sight
 from korseq.nn.search import PAD, UNK, Sampling, Search
 from korseq.nn.sequences import Batch
-from korseq.registry import Plug, component
+from korseq.registry import Adjustable, Plug, component
 from korseq.shapes import Shape
 
 Direction = Literal["forward", "backward", "both"]
@@ -81,9 +81,9 @@ class LanguageModel(Head):
     direction: Direction = "forward"
     feature: str = "morpheme"
     tie: bool = True
-    softmax: Literal["full", "sampled"] = "full"
-    samples: int = Field(default=2048, ge=1)
-    search: Annotated[Search, Plug("search")] = Sampling(top_p=0.9)
+    softmax: Annotated[Literal["full", "sampled"], Adjustable()] = "full"
+    samples: Annotated[int, Adjustable()] = Field(default=2048, ge=1)
+    search: Annotated[Search, Plug("search"), Adjustable()] = Sampling(top_p=0.9)
 
     @property
     def metric(self) -> str:

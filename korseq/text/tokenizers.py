@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, overl
 from pydantic import Field
 
 from korseq.errors import DataError
-from korseq.registry import Section, component, settings, settings_of
+from korseq.registry import Adjustable, Section, component, settings, settings_of
 from korseq.text.alignment import Analysis
 from korseq.text.clean import CleanText, clean
 from korseq.text.kiwi import KiwiOptions, available_cores, kiwi, pieces
@@ -181,7 +181,7 @@ class KiwiTokenizer(Tokenizer):
     oov_handling: Literal["rule", "chr", "chr_freq", "chr_freq_branch", "chr_freq_consistency"] | None = None
     user_words: tuple[Annotated[UserWord, Section()], ...] = Field(default=(), strict=False)
     user_dictionary: str | None = None
-    threads: int | None = Field(default=None, ge=1)
+    threads: Annotated[int | None, Adjustable()] = Field(default=None, ge=1)
 
     def stream(self, texts: Iterable[str], max_characters: int | None = None) -> Iterator[Analysis]:
         for cleaned, parts in self._parts(texts, max_characters):
