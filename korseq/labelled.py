@@ -51,12 +51,14 @@ def read_rows(source: Source, config: Config, split: str, figures: Sequence[str]
     Args:
         figures: Of sequences of numbers: which each step must have; None to find them.
     """
-    kind = config.head.reads
+    kind, check = config.head.reads, config.head.canonical
     if config.reads_numbers:
         usual = (*TARGET_NAMES, *LABEL_NAMES) if kind == "pairs" else LABEL_NAMES
-        rows = read_numbers(source, config.data, split, figures, config.head.each_step, usual)
+        rows = read_numbers(source, config.data, split, figures, config.head.each_step, usual, check)
     else:
-        rows = read(source, config.data, split, labelled=kind != "text", kind=kind, texts=config.head.texts)
+        rows = read(
+            source, config.data, split, labelled=kind != "text", kind=kind, texts=config.head.texts, check=check
+        )
     if kind == "text":
         rows = rows.add_column("label", [""] * len(rows))
     skipped = skipped_rows(rows)
@@ -65,7 +67,6 @@ def read_rows(source: Source, config: Config, split: str, figures: Sequence[str]
         warnings.warn(f"{name_of(rows)}: {skipped:,} {were} left out (data.on_error = skip)", stacklevel=4)
     if kind != "pairs":
         return rows
-    _of_each(rows, config.head.canonical)
     return _worth_learning(rows, config.data) if split == "train" and not config.reads_numbers else rows
 
 
@@ -112,7 +113,6 @@ def labels_of(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet
     Raises:
         DataError: If the head can learn nothing from them.
     """
-    _of_each(rows, config.head.canonical)
     try:
         found = config.head.learn_labels(rows["label"])
     except ValueError as error:

@@ -174,6 +174,14 @@ def alike(one: Any, other: Any) -> bool:
     return bool(settings_of(one, adjustable=False) == settings_of(other, adjustable=False))
 
 
+def chosen(value: Any) -> set[str]:
+    """The names of the fields of settings that are not as by default."""
+    checked: dict[str, FieldInfo] = type(value).__pydantic_fields__
+    return {
+        name for name, field in checked.items() if getattr(value, name) != field.get_default(call_default_factory=True)
+    }
+
+
 def settings_of(value: Any, adjustable: bool = True) -> Any:
     """The plain dictionaries, lists and scalars that TOML stores, from which `Plug` and `Section` make equal objects.
 

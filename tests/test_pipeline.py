@@ -14,7 +14,7 @@ from conftest import EXAMPLES, REVIEWS, small_pipeline
 from korseq import ConfigError, DataError, Pipeline, Training
 from korseq.data import DataSettings, SequenceOptions
 from korseq.errors import TrainingError
-from korseq.heads import Classification, Classifier, MultiLabelClassification, Regressor
+from korseq.heads import Classification, Classifier, Head, MultiLabelClassification, Regressor
 from korseq.nn import (
     GRU,
     LSTM,
@@ -245,6 +245,15 @@ def test_a_regressor_that_is_left_with_one_row_says_so() -> None:
         pipeline.fit([("좋다", 5), ("나쁘다", 1)], progress=False)
 
 
+@pytest.mark.parametrize("labels", [("긍정", "부정", "중립"), ("긍정", "부정")], ids=len)
+def test_a_binary_classifier_begins_with_one_that_is_none(labels: tuple[str, ...]) -> None:
+    start = fitted([*EXAMPLES, ("그저 그렇다", labels[-1])], BARELY)
+    pipeline = Pipeline(embedding=start.config.embedding, encoder=GRU(16), head=Classifier(binary=True), device="cpu")
+    pipeline.fit(EXAMPLES, EXAMPLES, training=BARELY, start=start, progress=False)
+    assert pipeline.labels.labels == ("긍정", "부정")
+    assert set(pipeline("좋다").scores) == {"긍정", "부정"}
+
+
 def test_another_head_can_stand_on_a_trained_encoder(trained: Pipeline) -> None:
     pipeline = Pipeline(embedding=trained.config.embedding, encoder=trained.config.encoder, head=Regressor())
     pipeline.fit([(t, float(label == "긍정")) for t, label in EXAMPLES], start=trained, training=QUICK, progress=False)
@@ -337,6 +346,26 @@ def test_rows_that_cannot_be_used_are_left_out_on_request(tmp_path: Path) -> Non
     with pytest.warns(UserWarning, match="1 row was left out"):
         pipeline.fit(path, EXAMPLES, data=DataSettings(on_error="skip"), training=QUICK, progress=False)
     assert "8 examples" in pipeline.card
+
+
+SHARES = [{"긍정": 0.7, "부정": 0.3}, {"긍정": 0.7, "부정": 0.2}, {"긍정": 0.1, "부정": 0.9}]
+
+
+@pytest.mark.parametrize(
+    ("head", "labels", "message"),
+    [(Regressor(), [5, "N/A", 1], "'N/A' is not a number"), (Classifier(), SHARES, "make 1 together")],
+    ids=["number", "probabilities"],
+)
+def test_labels_that_the_head_cannot_read_are_left_out_on_request(head: Head, labels: list, message: str) -> None:
+    rows = list(zip(["좋다", "나쁘다", "그저 그렇다"], labels, strict=True))
+    pipeline = Pipeline(embedding=Embedding(8, min_count=1), encoder=GRU(8), head=head, device="cpu")
+    with pytest.raises(DataError, match=f"row 2: .*{message}.*data.on_error"):
+        pipeline.fit(rows, rows[::2], progress=False)
+    with pytest.warns(UserWarning, match="1 row was left out"):
+        pipeline.fit(rows, rows[::2], data=DataSettings(on_error="skip"), training=BARELY, progress=False)
+    assert "2 examples" in pipeline.card
+    with pytest.warns(UserWarning, match="1 row was left out"):
+        pipeline.evaluate(rows)
 
 
 def test_texts_that_are_cut_are_counted(trained: Pipeline) -> None:
