@@ -252,10 +252,10 @@ def test_another_encoder_below_is_refused() -> None:
 def killed_at(step: int) -> Callable[[Path, TrainingState, str], None]:
     """Writes checkpoints until this step, in which the power fails."""
 
-    def write(folder: Path, state: TrainingState, identity: str) -> None:
+    def write(folder: Path, state: TrainingState, identity: str, processes: int) -> None:
         if state.step == step:
             raise KeyboardInterrupt
-        write_checkpoint(folder, state, identity)
+        write_checkpoint(folder, state, identity, processes)
 
     return write
 

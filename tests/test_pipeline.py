@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import unicodedata
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from conftest import EXAMPLES, REVIEWS, small_pipeline
 
 from korseq import ConfigError, DataError, Pipeline, Training
 from korseq.data import DataSettings, SequenceOptions
-from korseq.errors import TrainingError
+from korseq.errors import CheckpointError, TrainingError
 from korseq.heads import Classification, Classifier, Head, MultiLabelClassification, Regressor
 from korseq.nn import (
     GRU,
@@ -258,6 +260,21 @@ def test_another_head_can_stand_on_a_trained_encoder(trained: Pipeline) -> None:
     pipeline = Pipeline(embedding=trained.config.embedding, encoder=trained.config.encoder, head=Regressor())
     pipeline.fit([(t, float(label == "긍정")) for t, label in EXAMPLES], start=trained, training=QUICK, progress=False)
     assert pipeline("정말 재미있게 봤어요").value > pipeline("너무 지루해서 잤다").value
+
+
+def test_a_run_is_resumed_under_settings_that_make_the_same_steps(tmp_path: Path) -> None:
+    def run(resume: bool, tokenizer: KiwiTokenizer | None = None, **changes: Any) -> None:
+        pipeline = Pipeline(
+            tokenizer=tokenizer, embedding=Embedding(8, min_count=1), encoder=GRU(8), head=Classifier(), device="cpu"
+        )
+        training = replace(BARELY, **changes)
+        pipeline.fit(EXAMPLES, EXAMPLES, training=training, out=tmp_path, resume=resume, progress=False)
+
+    run(False)
+    run(True, KiwiTokenizer(threads=1), checkpoint_every=3)
+    for changes in ({"learning_rate": 2e-9}, {"seed": 1}):
+        with pytest.raises(CheckpointError, match="other settings, data or seed"):
+            run(True, **changes)
 
 
 # Pretrained vectors --------------------------------------------------------------------------------------------------

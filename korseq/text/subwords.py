@@ -240,7 +240,7 @@ class MorphemeSubwords(SubwordTokenizer):
     def with_data_inside(self) -> MorphemeSubwords:
         return replace(self, boundaries=self.boundaries.with_data_inside())
 
-    def with_threads(self, count: int) -> MorphemeSubwords:
+    def with_threads(self, count: int | None) -> MorphemeSubwords:
         return replace(self, boundaries=self.boundaries.with_threads(count))
 
     def fingerprint(self) -> str:

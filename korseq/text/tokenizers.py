@@ -91,8 +91,8 @@ class Tokenizer(ABC):
         """Equal settings that need no other file."""
         return self
 
-    def with_threads(self, count: int) -> Tokenizer:
-        """Settings that analyse equally, on so many threads if it can use them."""
+    def with_threads(self, count: int | None) -> Tokenizer:
+        """Settings that analyse equally, on so many threads if it can use them; None for as many as there are cores."""
         return self
 
 
@@ -251,7 +251,7 @@ class KiwiTokenizer(Tokenizer):
         words = self.user_words + UserWord.read(self.user_dictionary)
         return replace(self, user_words=words, user_dictionary=None)
 
-    def with_threads(self, count: int) -> KiwiTokenizer:
+    def with_threads(self, count: int | None) -> KiwiTokenizer:
         return replace(self, threads=count)
 
     def _options(self) -> KiwiOptions:
