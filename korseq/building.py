@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -40,20 +41,31 @@ def fixed_vocabularies(config: Config) -> dict[str, Vocabulary]:
 
 
 def build_model(
-    config: Config, vocabularies: Mapping[str, Vocabulary], labels: LabelSet, pretrained: bool
+    config: Config,
+    vocabularies: Mapping[str, Vocabulary],
+    labels: LabelSet,
+    pretrained: bool,
+    missing_ok: bool = False,
 ) -> SequenceModel:
     """The network.
 
     Args:
         pretrained: Begin with pretrained vectors; False if trained weights will be loaded anyway.
+        missing_ok: Their files may be gone, as trained weights will be loaded that have most of them.
 
     Raises:
         ConfigError: If the stages do not fit each other, or pretrained vectors do not fit their stage.
+        DataError: If a file of pretrained vectors cannot be read.
     """
-    stages = [_stage(stage, vocabularies[stage.feature], pretrained) for stage in config.embeddings]
-    own_stages = [_stage(s, vocabularies[unit_feature(s.feature)], pretrained) for s in config.head.stages]
-    if config.target_embedding is not None:
-        own_stages = [_target_stage(config, config.target_embedding, vocabularies[TARGET], stages, pretrained)]
+
+    def built(stage: EmbeddingStage, feature: str) -> EmbeddingModule:
+        return _stage(stage, vocabularies[feature], pretrained, missing_ok)
+
+    stages = [built(stage, stage.feature) for stage in config.embeddings]
+    own_stages = [built(stage, unit_feature(stage.feature)) for stage in config.head.stages]
+    written = config.target_embedding
+    if written is not None:
+        own_stages = [stages[config.embeddings.index(written)] if _is_shared(config) else built(written, TARGET)]
     if config.told_stage is not None:
         own_stages = [stages[config.embeddings.index(config.told_stage)]]
     embeddings = Embeddings(stages, [stage.feature for stage in config.embeddings])
@@ -68,23 +80,18 @@ def build_model(
     return SequenceModel(embeddings, encoder, head)
 
 
-def _target_stage(
-    config: Config,
-    stage: EmbeddingStage,
-    vocabulary: Vocabulary,
-    of_source: Sequence[EmbeddingModule],
-    pretrained: bool,
-) -> EmbeddingModule:
-    """The embedding of a decoder; the encoder's own, if one vocabulary serves both and the stage is tied."""
-    if config.target_tokenizer is None and isinstance(stage, Embedding) and stage.tie and stage in config.embeddings:
-        return of_source[config.embeddings.index(stage)]
-    return _stage(stage, vocabulary, pretrained)
+def _is_shared(config: Config) -> bool:
+    """Whether the embedding of a decoder is the encoder's own: one vocabulary serves both, and the stage is tied."""
+    stage = config.target_embedding
+    return config.target_tokenizer is None and isinstance(stage, Embedding) and stage.tie and stage in config.embeddings
 
 
-def _stage(stage: EmbeddingStage, vocabulary: Vocabulary, pretrained: bool) -> EmbeddingModule:
+def _stage(stage: EmbeddingStage, vocabulary: Vocabulary, pretrained: bool, missing_ok: bool) -> EmbeddingModule:
     table = None
     file = stage.pretrained_file()
-    if pretrained and file:
+    if pretrained and missing_ok and file and not Path(file).exists():
+        warnings.warn(f"{file}: is not there; tokens that are new to the pipeline begin at random", stacklevel=2)
+    elif pretrained and file:
         table = torch.from_numpy(read_vectors(file, vocabulary))
         if table.shape[1] != stage.size:
             raise ConfigError(f"embedding: {file} has vectors of {table.shape[1]} numbers; set size = {table.shape[1]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -46,6 +47,8 @@ def continued(
     head, tokenizer = config.head, config.tokenizer
     if not isinstance(head, LanguageModel) or head.direction != "forward":
         raise ConfigError("only a forward language model goes on with a text: LanguageModel with direction = forward")
+    if search is not None and (mistakes := replace(head, search=search).contradictions()):
+        raise ConfigError("; ".join(mistakes))
     if len(config.embeddings) > 1:
         raise ConfigError("embedding: what is written has no features but the one that is told; use one stage")
     if tokenizer.text_feature != head.feature:

@@ -106,7 +106,7 @@ def fit(
 
     data = learnt.data
     torch.manual_seed(config.training.seed)
-    model = build_model(config, vocabularies, labels, pretrained=True)
+    model = build_model(config, vocabularies, labels, pretrained=True, missing_ok=before is not None)
     assert data.targets is not None
     ids = {feature: torch.from_numpy(flat) for feature, flat in data.ids.items()}
     model.embeddings.prepare(ids, torch.from_numpy(data.offsets))

@@ -17,6 +17,7 @@ from korseq.data.readers import DataSettings
 from korseq.model import SequenceModel
 from korseq.nn.embeddings import ProjectedVectors
 from korseq.text.vocabulary import Vocabulary
+from korseq.training.settings import Training
 
 
 def identity_of(
@@ -27,8 +28,16 @@ def identity_of(
     model: SequenceModel,
     start: Mapping[str, Tensor],
 ) -> str:
-    """Equal for two runs exactly if they make the same steps: settings, encoded data, and the weights to start from."""
-    digest = hashlib.sha256(to_toml(replace(config, data=DataSettings())).encode())
+    """Equal for two runs exactly if they make the same steps: settings, encoded data, and the weights to start from. (How many
+    processes share the steps out, checkpoints tell themselves.)"""
+    effective = replace(
+        config,
+        data=DataSettings(),  # of which only the rows matter
+        tokenizer=config.tokenizer.with_threads(None),
+        target_tokenizer=config.target_tokenizer and config.target_tokenizer.with_threads(None),
+        training=replace(config.training, checkpoint_every=Training().checkpoint_every),
+    )
+    digest = hashlib.sha256(to_toml(effective).encode())
     digest.update(json.dumps([[feature, v.tokens] for feature, v in vocabularies.items()]).encode())
     for part in (train, dev):
         for array in _arrays(part):

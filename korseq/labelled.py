@@ -29,7 +29,7 @@ from korseq.heads.seq2seq import Seq2Seq
 from korseq.heads.tagger import Tagger
 from korseq.labels import LabelSet
 from korseq.prepare import TARGET, Encoded, encode_targets, encode_texts, max_characters, units_in, warn_truncated
-from korseq.registry import settings_of
+from korseq.registry import alike
 from korseq.spans import LabeledSpan, told
 from korseq.text.alignment import Analysis
 from korseq.text.copies import SLOTS, masked
@@ -52,12 +52,14 @@ def read_rows(source: Source, config: Config, split: str, figures: Sequence[str]
     Args:
         figures: Of sequences of numbers: which each step must have; None to find them.
     """
-    kind = config.head.reads
+    kind, check = config.head.reads, config.head.canonical
     if config.reads_numbers:
         usual = (*TARGET_NAMES, *LABEL_NAMES) if kind == "pairs" else LABEL_NAMES
-        rows = read_numbers(source, config.data, split, figures, config.head.each_step, usual)
+        rows = read_numbers(source, config.data, split, figures, config.head.each_step, usual, check)
     else:
-        rows = read(source, config.data, split, labelled=kind != "text", kind=kind, texts=config.head.texts)
+        rows = read(
+            source, config.data, split, labelled=kind != "text", kind=kind, texts=config.head.texts, check=check
+        )
     if kind == "text":
         rows = rows.add_column("label", [""] * len(rows))
     skipped = skipped_rows(rows)
@@ -66,7 +68,6 @@ def read_rows(source: Source, config: Config, split: str, figures: Sequence[str]
         warnings.warn(f"{name_of(rows)}: {skipped:,} {were} left out (data.on_error = skip)", stacklevel=4)
     if kind != "pairs":
         return rows
-    _of_each(rows, config.head.canonical)
     return _worth_learning(rows, config.data) if split == "train" and not config.reads_numbers else rows
 
 
@@ -113,7 +114,6 @@ def labels_of(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet
     Raises:
         DataError: If the head can learn nothing from them.
     """
-    _of_each(rows, config.head.canonical)
     try:
         found = config.head.learn_labels(rows["label"])
     except ValueError as error:
@@ -123,7 +123,7 @@ def labels_of(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet
 
 def with_learnt_tokenizers(config: Config, rows: Dataset, known: Config | None) -> Config:
     """The settings with what their tokenizers must learn of the training data; with what those of the pipeline to start from
-    have learnt, if they are the same."""
+    have learnt, if they are alike."""
     tokenizer, writer = config.tokenizer, config.target_tokenizer
     if config.copies:
         tokenizer, writer = tokenizer.with_symbols(SLOTS), writer and writer.with_symbols(SLOTS)
@@ -136,7 +136,7 @@ def with_learnt_tokenizers(config: Config, rows: Dataset, known: Config | None) 
 
 
 def _learnt(tokenizer: Tokenizer, known: Tokenizer | None, texts: Iterable[str]) -> Tokenizer:
-    return known if known is not None and settings_of(known) == settings_of(tokenizer) else tokenizer.learn(texts)
+    return tokenizer.with_data(known.data) if known and alike(known, tokenizer) else tokenizer.learn(texts)
 
 
 def analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[Iterable[Analysis], list[Units]]:

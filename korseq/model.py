@@ -60,7 +60,8 @@ def default_device() -> torch.device:
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """The context in which a model runs. "auto" is bfloat16 where the hardware multiplies in it, else float32."""
+    """The context in which a model runs. "auto" is bfloat16 where the hardware has units that multiply matrices in it, else
+    float32."""
     wanted = precision == "bf16" or (precision == "auto" and _has_bf16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 

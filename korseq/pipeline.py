@@ -156,7 +156,9 @@ class Pipeline:
             reports: What else is told of every step, such as an experiment tracker; see `korseq.training.Report`.
 
         Raises:
+            ConfigError: If the settings do not fit together, or not those of `start`.
             DataError: If the data cannot be used.
+            TrainingError: If the training diverges.
             CheckpointError: If `resume` does not fit the run in `out`.
         """
         origin = Pipeline.load(start, device="cpu") if isinstance(start, str | Path) else start

@@ -11,10 +11,11 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, TypeVar, dataclass_transform, get_args
+from typing import Annotated, Any, TypeAlias, TypeVar, dataclass_transform, get_args
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from korseq.errors import ConfigError, did_you_mean
@@ -159,20 +160,47 @@ class Section:
         return core_schema.no_info_plain_validator_function(one)
 
 
-def settings_of(value: Any) -> Any:
+class Adjustable:
+    """Annotation of a field that shapes neither weights nor symbols, such as dropout: what was trained with one value may be
+    trained further with another."""
+
+
+Rate: TypeAlias = Annotated[float, Field(ge=0, lt=1), Adjustable()]
+"""Of dropout."""
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two settings differ in nothing but what is `Adjustable` (or was learnt, and is kept in a file)."""
+    return bool(settings_of(one, adjustable=False) == settings_of(other, adjustable=False))
+
+
+def chosen(value: Any) -> set[str]:
+    """The names of the fields of settings that are not as by default."""
+    checked: dict[str, FieldInfo] = type(value).__pydantic_fields__
+    return {
+        name for name, field in checked.items() if getattr(value, name) != field.get_default(call_default_factory=True)
+    }
+
+
+def settings_of(value: Any, adjustable: bool = True) -> Any:
     """The plain dictionaries, lists and scalars that TOML stores, from which `Plug` and `Section` make equal objects.
 
     Fields that are None are left out (TOML has no null; None is always the default of such a field).
+
+    Args:
+        adjustable: Whether `Adjustable` fields are wanted.
     """
     if is_dataclass(value) and not isinstance(value, type):
         table = {"type": type(value).__name__} if getattr(value, "is_component", False) else {}
-        for field in fields(value):
-            item = getattr(value, field.name)
-            if item is not None and not isinstance(item, bytes):  # what was learnt is kept in a file
-                table[field.name] = settings_of(item)
+        checked: dict[str, FieldInfo] = type(value).__pydantic_fields__  # type: ignore[attr-defined]
+        for name, field in checked.items():
+            item = getattr(value, name)
+            wanted = adjustable or not any(isinstance(mark, Adjustable) for mark in field.metadata)
+            if wanted and item is not None and not isinstance(item, bytes):  # what was learnt is kept in a file
+                table[name] = settings_of(item, adjustable)
         return table
     if isinstance(value, tuple | list):
-        items = [settings_of(v) for v in value]
+        items = [settings_of(v, adjustable) for v in value]
         return items[0] if len(items) == 1 and isinstance(items[0], dict) and "type" in items[0] else items
     return value
 

@@ -13,6 +13,7 @@ from korseq.errors import ConfigError
 from korseq.labels import LabelSet
 from korseq.model import SequenceModel
 from korseq.nn.embeddings import Embedding, EmbeddingStage
+from korseq.registry import alike
 from korseq.saving import Saved
 from korseq.text.vocabulary import Vocabulary
 
@@ -24,16 +25,16 @@ def warm_start(
 
     Embeddings go token by token, since the new vocabularies begin with the old ones; encoders go whole, and others may be stacked
     on them; of the head go the rows of the labels, or of the tokens, that both know, if the head has the same settings and reads
-    the same states, and nothing otherwise.
+    the same states, and nothing otherwise. Settings are the same if they differ only in what is `Adjustable`, such as dropout.
 
     Raises:
         ConfigError: If tokenizer, embedding or encoder differ: their weights would mean nothing here.
     """
     before = origin.config
     same = {
-        "tokenizer": config.tokenizer == before.tokenizer,
-        "embedding": _untied(config) == _untied(before),
-        "encoder": config.encoders[: len(before.encoders)] == before.encoders,
+        "tokenizer": alike(config.tokenizer, before.tokenizer),
+        "embedding": alike(_untied(config), _untied(before)),
+        "encoder": alike(config.encoders[: len(before.encoders)], before.encoders),
     }
     for part, fits in same.items():
         if not fits:
@@ -42,13 +43,15 @@ def warm_start(
                 "from nothing"
             )
     parts = ("head", "embedding", "encoder", "target_tokenizer")  # what the head is built from
-    same_head = all(getattr(config, part) == getattr(before, part) for part in parts)
+    same_head = all(alike(getattr(config, part), getattr(before, part)) for part in parts)
     prefix = "head."
     fresh = model.state_dict()
-    for name, old in origin.weights.items():
+    weights = {name: weight for name, weight in origin.weights.items() if not name.startswith(prefix)}
+    if same_head:
+        of_head = {n.removeprefix(prefix): w for n, w in origin.weights.items() if n.startswith(prefix)}
+        weights |= {prefix + name: weight for name, weight in model.head.converted(of_head).items()}
+    for name, old in weights.items():
         if name.startswith(prefix):
-            if not same_head:
-                continue
             rows = model.head.named_rows(name.removeprefix(prefix), labels)
             old_rows = model.head.named_rows(name.removeprefix(prefix), origin.labels)
             if rows and old_rows:

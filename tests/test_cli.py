@@ -313,7 +313,7 @@ def test_pipelines_that_write_are_trained_scored_and_used(
 ) -> None:
     pairs, out = tmp_path / "pairs.tsv", tmp_path / "run"
     pairs.write_text("".join(f"{ko}\t{en}\n" for ko, en in PAIRS), encoding="utf-8")
-    tiny = ["embedding.size=16", "head.search.size=2", "training.epochs=1", "tokenizer.vocab_size=400"]
+    tiny = ["embedding.size=16", "head.search.size=3", "training.epochs=1", "tokenizer.vocab_size=400"]
     if name == "chatbot":
         tiny += ["encoder.hidden_size=16"]
     else:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from command_line import korseq
 from conftest import EXAMPLES
 
-from korseq import Pipeline
+from korseq import Pipeline, Training
+from korseq.cli.training import _for_other_data
 from korseq.config import read_config, to_toml
+from korseq.data import DataSettings
 from korseq.heads import Classifier, LanguageModel
 from korseq.nn import GRU, Embedding
 from korseq.text import SyllableTokenizer
@@ -43,6 +46,28 @@ def test_what_is_learnt_of_texts_goes_on_with_labels(files: dict[str, Path], tmp
     head = ["--set", 'head={type="Classifier"}', "--set", f"data.train={files['labelled.tsv']}"]
     korseq("train", "--from", lm, *head, *gently, *TINY, "--set", "training.epochs=3", "--out", mine)
     assert set(Pipeline.load(mine)("정말 재미있다").scores) == {"긍정", "부정"}
+
+
+def test_a_trained_pipelines_settings_are_made_for_other_data() -> None:
+    data = DataSettings(
+        train="a.csv", test="b.csv", label="감정", dev_fraction=0.02, tag="xpos", sequence="회사", reverse=True
+    )
+    training = Training(epochs=3, batch_tokens=4096, patience=5, learning_rate=1e-3, average=0.97, precision="fp32")
+    pipeline = Pipeline(embedding=Embedding(8), encoder=GRU(8), head=Classifier())
+    found = _for_other_data(replace(pipeline.config, data=data, training=training))
+    assert found.data == DataSettings(tag="xpos", sequence="회사", reverse=True)
+    assert found.training == Training(epochs=20, batch_size=16, learning_rate=1e-3, average=0.97, precision="fp32")
+
+
+def test_fine_tuning_is_for_little_data_unless_told_otherwise(files: dict[str, Path], tmp_path: Path) -> None:
+    base, mine = tmp_path / "base", tmp_path / "mine"
+    data = ["--set", f"data.train={files['labelled.tsv']}"]
+    korseq("train", files["small.toml"], *data, *TINY, "--set", "data.dev_fraction=0.5", "--out", base)
+    said = korseq("train", "--from", base, *data, "--set", "training.batch_size=4", "--out", mine)
+    settings = read_config(mine / "pipeline.toml")
+    assert (settings.training.epochs, settings.training.batch_size, settings.data.dev_fraction) == (20, 4, 0.1)
+    assert "of 80 was the best" in said.stderr.decode()  # 14 texts in four batches
+    assert "20 epochs in batches of 16" in " ".join(korseq("train", "--help").stdout.decode().split())
 
 
 def test_only_language_models_learn_of_texts_alone(files: dict[str, Path], tmp_path: Path) -> None:

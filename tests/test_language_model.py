@@ -163,6 +163,8 @@ def test_what_cannot_be_written_is_refused() -> None:
     more.fit(TEXTS, TEXTS, training=Training(epochs=1), progress=False)
     with pytest.raises(ConfigError, match="use one stage"):
         more.generate("오늘")
+    with pytest.raises(ConfigError, match=r"head\.search\.max_ratio: has no meaning for a LanguageModel"):
+        more.generate("오늘", search=Beam(max_ratio=3.0))
     syllables = pipeline(
         tokenizer=SyllableTokenizer(),
         embedding=Embedding(16, feature="form", min_count=1),
@@ -184,6 +186,11 @@ def test_what_cannot_be_written_is_refused() -> None:
         ({"sequence": SequenceOptions()}, "sequence.add_bos_eos: must be true"),
         ({"head": LanguageModel(feature="form")}, "no stage of the type Embedding reads the feature 'form'"),
         ({"embedding": [Embedding(8), NGramEmbedding(8)]}, "embedding.1.feature: 'eojeol_ngrams' shows letters"),
+        (
+            {"head": LanguageModel(search=Beam(max_ratio=3.0, coverage_penalty=0.1))},
+            r"(?s)search.coverage_penalty: has no meaning for a LanguageModel.*search.max_ratio: has no meaning",
+        ),
+        ({"head": LanguageModel(search=Sampling(max_extra=5))}, "head.search.max_extra: has no meaning"),
         ({"embedding": Embedding(8, tie=True)}, "embedding.tie: .* LanguageModel has tie of its own"),
     ],
 )
@@ -245,10 +252,10 @@ def test_another_encoder_below_is_refused() -> None:
 def killed_at(step: int) -> Callable[[Path, TrainingState, str], None]:
     """Writes checkpoints until this step, in which the power fails."""
 
-    def write(folder: Path, state: TrainingState, identity: str) -> None:
+    def write(folder: Path, state: TrainingState, identity: str, processes: int) -> None:
         if state.step == step:
             raise KeyboardInterrupt
-        write_checkpoint(folder, state, identity)
+        write_checkpoint(folder, state, identity, processes)
 
     return write
 

@@ -287,6 +287,14 @@ WRONG = [
     ({"head": Seq2Seq(embedding=Embedding(8))}, "target_tokenizer: is needed, for only the targets are texts here"),
     ({"sequence": SequenceOptions(add_bos_eos=True)}, "sequence.add_bos_eos: has no meaning for numbers"),
     ({"head": EachStep(Tagger())}, "head.head: Tagger is not about steps; use a Classifier or a Regressor"),
+    (
+        {"head": EachStep(Regressor(pooling=LastPooling()))},
+        "head.head.pooling: has no meaning for steps, which have one state each; leave it out",
+    ),
+    (
+        {"head": EachStep(Classifier(multi_label=True, binary=True))},
+        "head.head.binary: has no meaning with multi_label; leave it out",
+    ),
     ({"head": EachStep(), "encoder": Transformer(positions="learned")}, "EachStep reads sequences of any length"),
     ({"embedding": Embedding(), "head": EachStep()}, "head: EachStep is for sequences of numbers (FeatureSequence)"),
 ]

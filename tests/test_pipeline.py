@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import unicodedata
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +15,8 @@ from conftest import EXAMPLES, REVIEWS, small_pipeline
 
 from korseq import ConfigError, DataError, Pipeline, Training
 from korseq.data import DataSettings, SequenceOptions
-from korseq.errors import TrainingError
-from korseq.heads import Classification, Classifier, MultiLabelClassification, Regressor
+from korseq.errors import CheckpointError, TrainingError
+from korseq.heads import Classification, Classifier, Head, MultiLabelClassification, Regressor
 from korseq.nn import (
     GRU,
     LSTM,
@@ -27,9 +29,10 @@ from korseq.nn import (
     SelfAttention,
     Transformer,
 )
-from korseq.text import SyllableTokenizer, WhitespaceTokenizer
+from korseq.text import KiwiTokenizer, SyllableTokenizer, WhitespaceTokenizer
 
 QUICK = Training(epochs=30, batch_size=4, learning_rate=0.01, precision="fp32")
+BARELY = Training(epochs=1, learning_rate=1e-9, precision="fp32")
 
 
 def fitted(examples: list = EXAMPLES, training: Training = QUICK, **stages: object) -> Pipeline:
@@ -206,8 +209,7 @@ def test_fine_tuning_keeps_what_is_known_and_learns_new_labels_and_words(trained
 
 def test_fine_tuning_begins_with_the_old_weights(trained: Pipeline) -> None:
     pipeline = small_pipeline()
-    barely = Training(epochs=1, learning_rate=1e-9, precision="fp32")
-    pipeline.fit(EXAMPLES[:4] + EXAMPLES[4:6], EXAMPLES, training=barely, start=trained, progress=False)
+    pipeline.fit(EXAMPLES[:4] + EXAMPLES[4:6], EXAMPLES, training=BARELY, start=trained, progress=False)
     texts = [text for text, _ in EXAMPLES]
     old, new = (list(p.stream(texts, precision="fp32")) for p in (trained, pipeline))
     assert [p.score for p in new] == pytest.approx([p.score for p in old], abs=1e-4)
@@ -219,10 +221,66 @@ def test_fine_tuning_another_architecture_is_refused(trained: Pipeline) -> None:
         pipeline.fit(EXAMPLES, EXAMPLES, start=trained, progress=False)
 
 
+def test_fine_tuning_may_learn_in_another_way(trained: Pipeline) -> None:
+    pipeline = Pipeline(
+        tokenizer=KiwiTokenizer(threads=1),
+        embedding=Embedding(16, min_count=9, dropout=0.1, word_dropout=0.1, std=0.5),
+        encoder=GRU(16, bidirectional=True, dropout=0.3),
+        head=Classifier(dropout=0.2, label_smoothing=0.1),
+        device="cpu",
+    )
+    pipeline.fit(EXAMPLES, EXAMPLES, training=BARELY, start=trained, progress=False)
+    weights = trained.model.state_dict()
+    for name, weight in pipeline.model.state_dict().items():
+        torch.testing.assert_close(weight, weights[name])
+
+
+def test_a_fine_tuned_regressor_begins_with_the_old_answers_and_the_new_unit() -> None:
+    texts = [text for text, _ in EXAMPLES]
+    stars = list(zip(texts, [5, 4, 5, 4, 1, 2, 1, 2], strict=True))
+    old = fitted(stars, head=Regressor())
+    new = Pipeline.from_config(old.config, device="cpu")
+    percent = [(text, 20.0 * value) for text, value in stars]
+    new.fit(percent, percent, training=BARELY, start=old, progress=False)
+    before, after = (list(p.stream(texts, precision="fp32")) for p in (old, new))
+    assert [p.value for p in after] == pytest.approx([p.value for p in before], abs=1e-3)
+    assert new.model.head.mean == 60
+
+
+def test_a_regressor_that_is_left_with_one_row_says_so() -> None:
+    pipeline = Pipeline(embedding=Embedding(8, min_count=1), encoder=GRU(8), head=Regressor(), device="cpu")
+    with pytest.raises(DataError, match=r"values that differ.*or a dev file"):
+        pipeline.fit([("좋다", 5), ("나쁘다", 1)], progress=False)
+
+
+@pytest.mark.parametrize("labels", [("긍정", "부정", "중립"), ("긍정", "부정")], ids=len)
+def test_a_binary_classifier_begins_with_one_that_is_none(labels: tuple[str, ...]) -> None:
+    start = fitted([*EXAMPLES, ("그저 그렇다", labels[-1])], BARELY)
+    pipeline = Pipeline(embedding=start.config.embedding, encoder=GRU(16), head=Classifier(binary=True), device="cpu")
+    pipeline.fit(EXAMPLES, EXAMPLES, training=BARELY, start=start, progress=False)
+    assert pipeline.labels.labels == ("긍정", "부정")
+    assert set(pipeline("좋다").scores) == {"긍정", "부정"}
+
+
 def test_another_head_can_stand_on_a_trained_encoder(trained: Pipeline) -> None:
     pipeline = Pipeline(embedding=trained.config.embedding, encoder=trained.config.encoder, head=Regressor())
     pipeline.fit([(t, float(label == "긍정")) for t, label in EXAMPLES], start=trained, training=QUICK, progress=False)
     assert pipeline("정말 재미있게 봤어요").value > pipeline("너무 지루해서 잤다").value
+
+
+def test_a_run_is_resumed_under_settings_that_make_the_same_steps(tmp_path: Path) -> None:
+    def run(resume: bool, tokenizer: KiwiTokenizer | None = None, **changes: Any) -> None:
+        pipeline = Pipeline(
+            tokenizer=tokenizer, embedding=Embedding(8, min_count=1), encoder=GRU(8), head=Classifier(), device="cpu"
+        )
+        training = replace(BARELY, **changes)
+        pipeline.fit(EXAMPLES, EXAMPLES, training=training, out=tmp_path, resume=resume, progress=False)
+
+    run(False)
+    run(True, KiwiTokenizer(threads=1), checkpoint_every=3)
+    for changes in ({"learning_rate": 2e-9}, {"seed": 1}):
+        with pytest.raises(CheckpointError, match="other settings, data or seed"):
+            run(True, **changes)
 
 
 # Pretrained vectors --------------------------------------------------------------------------------------------------
@@ -236,6 +294,29 @@ def test_pretrained_vectors_are_loaded_and_can_be_frozen(tmp_path: Path) -> None
     table = pipeline.model.embeddings.stages[0].table.weight
     assert table[vocabulary.ids(["재미있/VA"])[0]].tolist() == [1, 2, 3]
     assert table[vocabulary.ids(["영화/NNG"])[0]].tolist() == [4, 5, 6]
+
+
+def test_fine_tuning_needs_no_file_of_vectors(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text("영화 4 5 6\n새 7 8 9\n", encoding="utf-8")
+    old = fitted(embedding=Embedding(3, min_count=1, vectors=str(path), freeze=True), training=BARELY)
+    more = [*EXAMPLES, ("새 영화다", "긍정")]
+
+    def tuned() -> tuple[list[float], list[float]]:
+        pipeline = Pipeline.from_config(old.config, device="cpu")
+        pipeline.fit(more, more, training=BARELY, start=old, progress=False)
+        vocabulary, table = pipeline.saved().vocabularies["morpheme"], pipeline.model.embeddings.stages[0].table.weight
+        known, new = vocabulary.ids(["영화/NNG", "새/MM"])
+        return table[known].tolist(), table[new].tolist()
+
+    assert tuned() == ([4, 5, 6], [7, 8, 9])
+    path.unlink()
+    with pytest.warns(UserWarning, match=r"vectors.txt: is not there.*at random"):
+        known, new = tuned()
+    assert known == [4, 5, 6]
+    assert max(map(abs, new)) <= 0.1
+    with pytest.raises(DataError, match="cannot be read as word vectors"):
+        fitted(embedding=old.config.embedding)
 
 
 def test_vectors_of_another_width_are_refused(tmp_path: Path) -> None:
@@ -288,6 +369,26 @@ def test_rows_that_cannot_be_used_are_left_out_on_request(tmp_path: Path) -> Non
     with pytest.warns(UserWarning, match="1 row was left out"):
         pipeline.fit(path, EXAMPLES, data=DataSettings(on_error="skip"), training=QUICK, progress=False)
     assert "8 examples" in pipeline.card
+
+
+SHARES = [{"긍정": 0.7, "부정": 0.3}, {"긍정": 0.7, "부정": 0.2}, {"긍정": 0.1, "부정": 0.9}]
+
+
+@pytest.mark.parametrize(
+    ("head", "labels", "message"),
+    [(Regressor(), [5, "N/A", 1], "'N/A' is not a number"), (Classifier(), SHARES, "make 1 together")],
+    ids=["number", "probabilities"],
+)
+def test_labels_that_the_head_cannot_read_are_left_out_on_request(head: Head, labels: list, message: str) -> None:
+    rows = list(zip(["좋다", "나쁘다", "그저 그렇다"], labels, strict=True))
+    pipeline = Pipeline(embedding=Embedding(8, min_count=1), encoder=GRU(8), head=head, device="cpu")
+    with pytest.raises(DataError, match=f"row 2: .*{message}.*data.on_error"):
+        pipeline.fit(rows, rows[::2], progress=False)
+    with pytest.warns(UserWarning, match="1 row was left out"):
+        pipeline.fit(rows, rows[::2], data=DataSettings(on_error="skip"), training=BARELY, progress=False)
+    assert "2 examples" in pipeline.card
+    with pytest.warns(UserWarning, match="1 row was left out"):
+        pipeline.evaluate(rows)
 
 
 def test_texts_that_are_cut_are_counted(trained: Pipeline) -> None:

@@ -14,7 +14,19 @@ from korseq import registry
 from korseq.config import Config
 from korseq.data import DataSettings, SequenceOptions
 from korseq.errors import ConfigError
-from korseq.registry import ROOMS, Plug, Section, component, components, create, settings, settings_of
+from korseq.registry import (
+    ROOMS,
+    Adjustable,
+    Plug,
+    Rate,
+    Section,
+    alike,
+    component,
+    components,
+    create,
+    settings,
+    settings_of,
+)
 from korseq.text import UserWord
 from korseq.training.settings import Training
 
@@ -151,6 +163,22 @@ def test_one_swappable_of_many_stands_alone_in_a_table() -> None:
     assert settings_of((Owner("나"),)) == [{"name": "나", "house": False}]
 
 
+@component
+class Horse(Animal):
+    size: int = 2
+    fed: Annotated[bool, Adjustable()] = False
+    tired: Rate = 0.0
+
+
+def test_what_may_be_adjusted_does_not_tell_settings_apart() -> None:
+    assert alike(Home(Horse()), Home(Horse(fed=True, tired=0.5)))
+    assert alike((Cat(), Horse()), [Cat(), Horse(tired=0.1)])
+    assert not alike(Home(Horse()), Home(Horse(size=3)))
+    assert not alike(Horse(), Cat())
+    assert not alike((Horse(),), (Horse(), Horse()))
+    assert settings_of(Horse(fed=True)) == {"type": "Horse", "size": 2, "fed": True, "tired": 0.0}
+
+
 # Other packages -----------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +248,12 @@ def test_settings_survive_as_a_table(cls: type) -> None:
     table = settings_of(value)
     assert table.pop("type", None) == (cls.__name__ if getattr(cls, "is_component", False) else None)
     assert create(cls, table) == value
+
+
+@pytest.mark.parametrize("cls", [cls for _, cls in LISTED], ids=lambda cls: cls.__name__)
+def test_dropout_of_listed_components_may_be_adjusted(cls: type) -> None:
+    for name in (field.name for field in fields(cls) if field.name.endswith("dropout")):
+        assert alike(made(cls), replace(made(cls), **{name: 0.25})), name
 
 
 @pytest.mark.parametrize(("kind", "cls"), LISTED, ids=lambda v: v if isinstance(v, str) else v.__name__)

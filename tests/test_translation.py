@@ -40,6 +40,7 @@ from korseq.nn.sequences import Batch
 from korseq.prepare import TARGET
 from korseq.specials import BOS, EOS, PAD, UNK
 from korseq.text import KiwiTokenizer, MorphemeSubwords, Subwords, Vocabulary, WhitespaceTokenizer
+from korseq.text.subwords import SubwordTokenizer
 
 QUICK = Training(epochs=80, batch_size=4, learning_rate=5e-3)
 
@@ -226,6 +227,21 @@ def test_a_pipeline_goes_on_from_another(trained: Pipeline) -> None:
     more.fit(PAIRS[:4], PAIRS[:4], start=trained, training=Training(epochs=1, learning_rate=1e-5), progress=False)
     assert more.config.tokenizer == trained.config.tokenizer
     assert more(PAIRS[5][0]).output == PAIRS[5][1]
+
+
+def test_a_pipeline_that_goes_on_may_learn_and_search_in_another_way(trained: Pipeline) -> None:
+    config = trained.config
+    assert isinstance(config.tokenizer, SubwordTokenizer)
+    assert isinstance(config.head, Seq2Seq)
+    decoder = replace(config.head.decoder, dropout=0.1)
+    head = replace(config.head, decoder=decoder, label_smoothing=0.2, search=Beam(), scheduled_sampling=0.1)
+    tokenizer = replace(config.tokenizer, sampling=0.1, model=None)
+    more = Pipeline.from_config(replace(config, tokenizer=tokenizer, head=head), device="cpu")
+    more.fit(PAIRS[:4], PAIRS[:4], start=trained, training=Training(epochs=1, learning_rate=1e-9), progress=False)
+    assert more.config.tokenizer == replace(config.tokenizer, sampling=0.1)
+    weights = trained.model.state_dict()
+    for name, weight in more.model.state_dict().items():
+        torch.testing.assert_close(weight, weights[name])
 
 
 def test_a_translator_begins_with_the_encoder_of_a_classifier() -> None:

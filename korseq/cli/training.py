@@ -45,7 +45,8 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the pipeli
 
 - `korseq train pipelines/language-model.toml --set data.train=texts.txt --out runs/lm` (a language model; a text a line)
 
-- `korseq train --from runs/nsmc --set data.train=my.csv --out runs/my` (fine-tune a trained pipeline on your own data)
+- `korseq train --from runs/nsmc --set data.train=my.csv --out runs/my` (fine-tune a trained pipeline on your own data; with ten
+thousand texts and more `--set training.epochs=8 --set training.batch_size=32`)
 
 - `korseq train pipelines/sentiment.toml --set data.train=reviews.csv --out runs/mine --resume` (go on after Ctrl-C or a crash)
 
@@ -61,7 +62,7 @@ def train(
     ),
     set_: Changes = None,
     start: Annotated[
-        Path | None, typer.Option("--from", metavar="RUN", help="Start from this trained pipeline (fine-tuning).")
+        Path | None, typer.Option("--from", metavar="RUN", help="Start from this trained pipeline, to fine-tune it.")
     ] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -72,7 +73,11 @@ def train(
 ) -> None:
     """Train a pipeline: on texts and labels, two texts and a label, or numbers and labels (CSV, TSV, JSON lines, Parquet), on
     texts with entities or tagged words (JSON lines with spans, KLUE's TSV, CoNLL columns, CoNLL-U), on pairs of texts to
-    translate, or on texts alone."""
+    translate, or on texts alone.
+
+    With --from and no TOML file, the settings are those of the trained pipeline, but made for other data, and little of it: 20
+    epochs in batches of 16, evaluated after each; and of [data] only reverse, sequence, tag and auxiliary_tag stay. All can be
+    changed with --set."""
     from korseq.config import changed, read_config
     from korseq.files import CHECKPOINT_FILE, PIPELINE_FILE
     from korseq.resources import trained
@@ -81,11 +86,7 @@ def train(
     if config is None and start is None:
         raise ConfigError("give a TOML file (korseq train pipelines/sentiment.toml …), or --from a trained pipeline")
     path = config_file(config) if config else trained(start or "") / PIPELINE_FILE
-    if config:
-        settings = read_config(path, changes)
-    else:  # the new data is what the caller names, not what the old pipeline was trained on
-        old = read_config(path)
-        settings = changed(replace(old, data=replace(old.data, train=None, dev=None, test=None)), changes)
+    settings = read_config(path, changes) if config else changed(_for_other_data(read_config(path)), changes)
     if settings.data.train is None:
         raise ConfigError(f"{path}: there is no training data; add --set data.train=FILE")
     several = range(settings.training.seed, settings.training.seed + seeds)
@@ -256,6 +257,28 @@ def tune(
         sys.exit("korseq: not one trial came to its end")
     if data.test is not None:
         print_scores(Pipeline.load(out / BEST).evaluate(data_source(data.test)), False)
+
+
+def _for_other_data(config: Config) -> Config:
+    """The settings of a trained pipeline for data that the caller names, of which there is little, perhaps.
+
+    Of what says how to read the data stays what says what is learnt of it. Learning rate, dropout and the average of the weights
+    fit the network; how long it is trained, and in which batches, fits the amount of data (see tests/benchmarks/few_labels.py).
+    """
+    from korseq.data import DataSettings
+
+    old = config.data
+    data = DataSettings(reverse=old.reverse, sequence=old.sequence, tag=old.tag, auxiliary_tag=old.auxiliary_tag)
+    training = replace(
+        config.training,
+        epochs=20,
+        batch_size=16,
+        batch_tokens=None,
+        accumulation=1,
+        evaluations_per_epoch=1,
+        patience=None,
+    )
+    return replace(config, data=data, training=training)
 
 
 def _changes(set_: list[str] | None, seed: int | None) -> list[str]:

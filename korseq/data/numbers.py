@@ -6,7 +6,7 @@ A row that stands alone is a sequence of one step: a vector.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -60,6 +60,7 @@ def read_numbers(
     known: Sequence[str] | None = None,
     each_step: bool = False,
     labels: Sequence[str] = LABEL_NAMES,
+    check: Callable[[Any], object] | None = None,
 ) -> Dataset:
     """Labelled sequences of numbers.
 
@@ -72,6 +73,7 @@ def read_numbers(
         known: The figures that there must be; what `options.features` names then stands for them, in this order.
         each_step: Whether every step has a label; else all rows of a sequence have the same.
         labels: Usual names of the column with the labels.
+        check: Raises ValueError for a label that nothing can be learnt of.
 
     Returns:
         A dataset with the columns `numbers` (figure → its values, step by step; NaN where one is missing), `label` and `row`.
@@ -105,6 +107,8 @@ def read_numbers(
                 raise ValueError(example.problem)
             steps = steps_of(example.item, wanted)
             value = _label(example.labels[0] if inside and each_step else example.labels, len(steps), label, each_step)
+            if check is not None:
+                check(value)
         except StepError as error:
             place = "" if len(example.rows) > 1 or error.step == 0 else f"step {error.step + 1}: "
             row = example.rows[error.step] if len(example.rows) > 1 else row

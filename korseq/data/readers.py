@@ -5,7 +5,7 @@ Sources are files (see `korseq.data.formats`), in-memory rows, `Dataset` objects
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
@@ -86,6 +86,7 @@ def read(
     labelled: bool = True,
     kind: Kind = "label",
     texts: int = 1,
+    check: Callable[[Any], object] | None = None,
 ) -> Dataset:
     """Read a source into memory-mapped rows.
 
@@ -100,6 +101,7 @@ def read(
             text; both are cleaned, as what is written is; see `korseq.data.pairs`. "text": nothing else; a `.txt` file then has a
             text a line, and empty lines are none, unless `options.text` names a column of it.
         texts: How many texts a row has: one, or two.
+        check: Raises ValueError for a label that nothing can be learnt of.
 
     Returns:
         A dataset with the columns `text` (string), `second` (if there are two), `label` (as found, or a list of `start`, `end`,
@@ -147,6 +149,8 @@ def read(
         if label is not None:
             try:
                 found = _spans(content, row.cells[label]) if spans else storable(row.cells[label])
+                if check is not None:
+                    check(found)
             except ValueError as error:
                 problems.append(row._replace(problem=str(error)))
                 continue

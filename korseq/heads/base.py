@@ -48,8 +48,16 @@ class HeadModule(nn.Module, ABC):
         return self
 
     def prepare(self, targets: Tensor) -> None:
-        """Called once, with the targets of the whole training set, before training begins; most heads need nothing of it."""
+        """Called once, with the targets of the whole training set, before training begins; most heads need nothing of it.
+
+        Raises:
+            DataError: If nothing can be learnt of them.
+        """
         return
+
+    def converted(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights of a trained head with the same settings, so that they say the same here, after `prepare`."""
+        return weights
 
     @abstractmethod
     def forward(self, encoded: Encoded, batch: Batch) -> Tensor:

@@ -20,7 +20,7 @@ from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import AttentionPooling, Pooling, Poolings, pooling_contradictions, several, texts_of
 from korseq.nn.sequences import Batch
-from korseq.registry import Plug, component
+from korseq.registry import Plug, Rate, component
 from korseq.shapes import Shape
 
 # What probabilities that people write may lack to 1.
@@ -94,8 +94,8 @@ class Classifier(Head):
     multi_label: bool = False
     binary: bool = False
     hidden_size: int | None = Field(default=None, ge=1)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    dropout: Rate = 0.0
+    label_smoothing: Rate = 0.0
 
     @property
     def metric(self) -> str:
@@ -127,22 +127,31 @@ class Classifier(Head):
     def _names(self, value: Any) -> Iterable[str]:
         """The labels that a value names."""
         if isinstance(value, Mapping):
-            return _probabilities(value)
+            return self._shares(value)
         found: str | tuple[str, ...] = self.canonical(value)
         return (found,) if isinstance(found, str) else found
 
     def target(self, value: Any, labels: LabelSet) -> int | list[float]:
         """The index of the label; or, of probabilities and with `multi_label`, a number for each."""
         if isinstance(value, Mapping):
-            given = {labels.index(label): share for label, share in _probabilities(value).items()}
-            total = 1.0 if self.multi_label else sum(given.values())
-            if not abs(total - 1) < _ROUNDED or max(given.values(), default=0) > 1:
-                raise ValueError(f"the probabilities {value!r:.200} must be at most 1 each, and make 1 together")
-            return [given.get(i, 0.0) / total for i in range(len(labels))]
+            given = {labels.index(label): share for label, share in self._shares(value).items()}
+            return [given.get(i, 0.0) for i in range(len(labels))]
         if not self.multi_label:
             return labels.index(self.canonical(value))
         indices = {labels.index(label) for label in self.canonical(value)}
         return [float(i in indices) for i in range(len(labels))]
+
+    def _shares(self, value: Mapping[Any, Any]) -> dict[str, float]:
+        """The probability of each label that is named; they make 1 together, but with `multi_label`."""
+        given = _probabilities(value)
+        total = 1.0 if self.multi_label else sum(given.values())
+        if not abs(total - 1) < _ROUNDED or max(given.values()) > 1:
+            raise ValueError(f"the probabilities {value!r:.200} must be at most 1 each, and make 1 together")
+        return {label: share / total for label, share in given.items()}
+
+    def has_labels_of(self, other: Head) -> bool:
+        """Any number of them, but for two where the one logit of `binary` is about two."""
+        return isinstance(other, Classifier) and (other.binary or not self.binary)
 
     def build(self, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule] = ()) -> ClassifierModule:
         return ClassifierModule(self, input_size, labels)
@@ -171,7 +180,7 @@ class Classifier(Head):
 
     def blended(self, own: Any, lesson: Mapping[str, float] | None, weight: float) -> dict[str, float]:
         """Hinton et al. 2015, section 2, at a temperature of 1."""
-        shares = _probabilities(own) if isinstance(own, Mapping) else dict.fromkeys(self._names(own), 1.0)
+        shares = self._shares(own) if isinstance(own, Mapping) else dict.fromkeys(self._names(own), 1.0)
         if lesson is None:
             return shares
         return {label: weight * share + (1 - weight) * shares.get(label, 0.0) for label, share in lesson.items()}
@@ -188,7 +197,7 @@ class Classifier(Head):
         """A label as a string, the likeliest of several; with `multi_label` a tuple of them, of probabilities those of at least
         one half."""
         if isinstance(value, Mapping):
-            shares = _probabilities(value)
+            shares = self._shares(value)
             if self.multi_label:
                 return tuple(sorted(label for label, share in shares.items() if share >= 0.5))
             return max(sorted(shares), key=shares.__getitem__)

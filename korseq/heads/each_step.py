@@ -18,7 +18,7 @@ from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import LastPooling
 from korseq.nn.sequences import Batch
-from korseq.registry import Plug, component
+from korseq.registry import Plug, chosen, component
 from korseq.shapes import Shape
 
 
@@ -72,7 +72,11 @@ class EachStep(Head):
 
     def contradictions(self) -> list[str]:
         if isinstance(self.head, Classifier | Regressor):
-            return self.head.contradictions()
+            pooled = "pooling" in chosen(self.head)
+            mistakes = (
+                ["head.pooling: has no meaning for steps, which have one state each; leave it out"] if pooled else []
+            )
+            return [f"head.{mistake}" for mistake in mistakes + self.head.contradictions()]
         return [f"head.head: {type(self.head).__name__} is not about steps; use a Classifier or a Regressor"]
 
     def has_labels_of(self, other: Head) -> bool:
@@ -95,6 +99,10 @@ class EachStepModule(LogitsHead):
 
     def prepare(self, targets: Tensor) -> None:
         self.head.prepare(targets)
+
+    def converted(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        inner = {name.removeprefix("head."): weight for name, weight in weights.items()}
+        return {f"head.{name}": weight for name, weight in self.head.converted(inner).items()}
 
     def forward(self, encoded: Encoded, batch: Batch) -> Tensor:
         """Logits of the n real steps of the batch, sequence by sequence: (n, …)."""

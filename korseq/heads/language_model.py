@@ -20,7 +20,7 @@ from korseq.nn.embeddings import EmbeddingModule, LookupEmbedding
 from korseq.nn.encoders.base import Encoded, Sight
 from korseq.nn.search import Sampling, Search
 from korseq.nn.sequences import Batch
-from korseq.registry import Plug, component
+from korseq.registry import Adjustable, Plug, chosen, component
 from korseq.shapes import Shape
 from korseq.specials import PAD, UNK
 
@@ -76,15 +76,15 @@ class LanguageModel(Head):
         softmax: "full"; or in training "sampled", against `samples` tokens drawn for every batch (Jean et al. 2015), which is
             faster with tens of thousands of tokens and less exact. Scores are always of the whole vocabulary.
         samples: How many are drawn.
-        search: How `Pipeline.generate` writes. What limits its targets by their sources, and coverage, mean nothing here.
+        search: How `Pipeline.generate` writes. There is no source to limit targets by, nor to cover.
     """
 
     direction: Direction = "forward"
     feature: str = "morpheme"
     tie: bool = True
-    softmax: Literal["full", "sampled"] = "full"
-    samples: int = Field(default=2048, ge=1)
-    search: Annotated[Search, Plug("search")] = Sampling(top_p=0.9)
+    softmax: Annotated[Literal["full", "sampled"], Adjustable()] = "full"
+    samples: Annotated[int, Adjustable()] = Field(default=2048, ge=1)
+    search: Annotated[Search, Plug("search"), Adjustable()] = Sampling(top_p=0.9)
 
     @property
     def metric(self) -> str:
@@ -102,6 +102,13 @@ class LanguageModel(Head):
 
     def stratum(self, value: Any) -> str:
         return ""  # all rows are alike
+
+    def contradictions(self) -> list[str]:
+        names = sorted(chosen(self.search) & {"max_ratio", "max_extra", "coverage_penalty"})
+        return [
+            f"head.search.{name}: has no meaning for a LanguageModel, which has no source; leave it out"
+            for name in names
+        ]
 
     def build(self, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule] = ()) -> LanguageModelModule:
         (embedding,) = stages

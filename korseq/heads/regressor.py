@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
+from korseq.errors import DataError
 from korseq.heads.base import Head, LogitsHead
 from korseq.labels import LabelSet
 from korseq.nn.dropout import Dropout
@@ -19,7 +19,7 @@ from korseq.nn.embeddings import EmbeddingModule
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.pooling import AttentionPooling, Pooling, Poolings, pooling_contradictions, several, texts_of
 from korseq.nn.sequences import Batch
-from korseq.registry import Plug, component
+from korseq.registry import Plug, Rate, component
 from korseq.shapes import Shape
 
 _LARGEST = torch.finfo(torch.float32).max
@@ -45,7 +45,7 @@ class Regressor(Head):
     """
 
     pooling: Annotated[Pooling | tuple[Pooling, ...], Plug("pooling", many=True)] = (AttentionPooling(),)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dropout: Rate = 0.0
 
     @property
     def metric(self) -> str:
@@ -113,8 +113,25 @@ class RegressorModule(LogitsHead):
         self.register_buffer("deviation", torch.ones(()))
 
     def prepare(self, targets: Tensor) -> None:
+        if targets.min() == targets.max():  # nothing to measure by
+            raise DataError(
+                f"a regressor needs values that differ, but all {len(targets):,} to learn from are {targets[0]:g}; give more "
+                "rows, or a dev file, so that none are set apart"
+            )
         self.mean.copy_(targets.double().mean())  # squares of large float32 numbers would be infinite
         self.deviation.copy_(targets.double().std())
+
+    def converted(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """In the units of the new data, which the mean and the deviation stay of: answers are as they were."""
+        old = {name: weight.to(self.mean.device) for name, weight in weights.items()}
+        scale, shift = old["deviation"] / self.deviation, (old["mean"] - self.mean) / self.deviation
+        return {
+            **old,
+            "mean": self.mean,
+            "deviation": self.deviation,
+            "output.weight": old["output.weight"] * scale,
+            "output.bias": old["output.bias"] * scale + shift,
+        }
 
     def forward(self, encoded: Encoded, batch: Batch) -> Tensor:
         logits: Tensor = self.output(self.dropout(self.pooling(encoded, batch.mask)))

@@ -23,7 +23,7 @@ from korseq.nn.embeddings import EmbeddingModule, EmbeddingStage, LookupEmbeddin
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.search import Beam, Hypothesis, Scored, Search, keys_of
 from korseq.nn.sequences import Batch
-from korseq.registry import Plug, component
+from korseq.registry import Adjustable, Plug, Rate, component
 from korseq.shapes import Shape
 from korseq.specials import BOS, EOS, PAD, UNK
 
@@ -69,10 +69,10 @@ class Seq2Seq(Head):
 
     decoder: Annotated[Decoder, Plug("decoder")] = TransformerDecoder()
     embedding: Annotated[EmbeddingStage | None, Plug("embedding")] = None
-    search: Annotated[Search, Plug("search")] = Beam(alternatives=2)
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    search: Annotated[Search, Plug("search"), Adjustable()] = Beam(alternatives=2)
+    label_smoothing: Rate = 0.1
     copies: str = ""
-    scheduled_sampling: float = Field(default=0.0, ge=0, le=1)
+    scheduled_sampling: Annotated[float, Adjustable()] = Field(default=0.0, ge=0, le=1)
 
     @property
     def metric(self) -> str:

@@ -24,7 +24,7 @@ from korseq.nn.embeddings import EmbeddingModule, Embeddings, EmbeddingStage
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.masks import reorder
 from korseq.nn.sequences import Batch
-from korseq.registry import Plug, component
+from korseq.registry import Plug, Rate, component
 from korseq.shapes import Shape
 from korseq.spans import AUXILIARY, LabeledSpan, TagScheme, UnitKind, from_tags, may_follow, tags_of, to_tags, told
 
@@ -76,7 +76,7 @@ class Tagger(Head):
     embedding: Annotated[EmbeddingStage | tuple[EmbeddingStage, ...], Plug("embedding", many=True)] | None = None
     hidden_size: int = Field(default=128, ge=1)
     context: int = Field(default=3, ge=1)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dropout: Rate = 0.0
 
     @property
     def metric(self) -> str:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field
 
 from korseq.errors import DataError
-from korseq.registry import Plug, component, settings, settings_of
+from korseq.registry import Adjustable, Plug, component, settings, settings_of
 from korseq.specials import BOS, EOS, PAD, SPECIALS, UNK
 from korseq.text.alignment import Analysis
 from korseq.text.clean import CleanText, clean
@@ -56,7 +56,7 @@ class SubwordTokenizer(Tokenizer):
     kind: Literal["bpe", "unigram"] = "bpe"
     symbols: tuple[str, ...] = Field(default=(), strict=False)
     character_coverage: float = Field(default=0.9995, gt=0.9, le=1)
-    sampling: float = Field(default=0.0, ge=0, le=1)
+    sampling: Annotated[float, Adjustable()] = Field(default=0.0, ge=0, le=1)
     model: bytes | None = Field(default=None, repr=False)
 
     def learn(self, texts: Iterable[str]) -> Self:
@@ -243,7 +243,7 @@ class MorphemeSubwords(SubwordTokenizer):
     def with_data_inside(self) -> MorphemeSubwords:
         return replace(self, boundaries=self.boundaries.with_data_inside())
 
-    def with_threads(self, count: int) -> MorphemeSubwords:
+    def with_threads(self, count: int | None) -> MorphemeSubwords:
         return replace(self, boundaries=self.boundaries.with_threads(count))
 
     def fingerprint(self) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, overl
 from pydantic import Field
 
 from korseq.errors import DataError
-from korseq.registry import Section, component, settings, settings_of
+from korseq.registry import Adjustable, Section, component, settings, settings_of
 from korseq.text.alignment import Analysis
 from korseq.text.clean import CleanText, clean
 from korseq.text.kiwi import KiwiOptions, available_cores, kiwi, pieces
@@ -91,8 +91,8 @@ class Tokenizer(ABC):
         """Equal settings that need no other file."""
         return self
 
-    def with_threads(self, count: int) -> Tokenizer:
-        """Settings that analyse equally, on so many threads if it can use them."""
+    def with_threads(self, count: int | None) -> Tokenizer:
+        """Settings that analyse equally, on so many threads if it can use them; None for as many as there are cores."""
         return self
 
     def with_symbols(self, symbols: Sequence[str]) -> Tokenizer:
@@ -185,7 +185,7 @@ class KiwiTokenizer(Tokenizer):
     oov_handling: Literal["rule", "chr", "chr_freq", "chr_freq_branch", "chr_freq_consistency"] | None = None
     user_words: tuple[Annotated[UserWord, Section()], ...] = Field(default=(), strict=False)
     user_dictionary: str | None = None
-    threads: int | None = Field(default=None, ge=1)
+    threads: Annotated[int | None, Adjustable()] = Field(default=None, ge=1)
 
     def stream(self, texts: Iterable[str], max_characters: int | None = None) -> Iterator[Analysis]:
         for cleaned, parts in self._parts(texts, max_characters):
@@ -255,7 +255,7 @@ class KiwiTokenizer(Tokenizer):
         words = self.user_words + UserWord.read(self.user_dictionary)
         return replace(self, user_words=words, user_dictionary=None)
 
-    def with_threads(self, count: int) -> KiwiTokenizer:
+    def with_threads(self, count: int | None) -> KiwiTokenizer:
         return replace(self, threads=count)
 
     def _options(self) -> KiwiOptions:

@@ -19,11 +19,12 @@ _FORMAT = 1
 _COUNTERS = ("step", "best_score", "best_step", "evaluations_without_gain", "finished")
 
 
-def write_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:
+def write_checkpoint(folder: Path, state: TrainingState, identity: str, processes: int = 1) -> None:
     """Write the state; an older checkpoint stays if this fails.
 
     Args:
         identity: Of the run (settings, data, vocabulary): a checkpoint is continued only by a run with the same.
+        processes: That train together: others would share out the batches in another way.
 
     Raises:
         CheckpointError: If it cannot be written.
@@ -36,7 +37,12 @@ def write_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:
     if torch.cuda.is_available():
         tensors["random/cuda"] = torch.cuda.get_rng_state()
     counters = {name: getattr(state, name) for name in _COUNTERS}
-    metadata = {"format": str(_FORMAT), "identity": identity, "counters": json.dumps(counters)}
+    metadata = {
+        "format": str(_FORMAT),
+        "identity": identity,
+        "processes": str(processes),
+        "counters": json.dumps(counters),
+    }
     content = save(separate(tensors), metadata)
     try:
         write_files(folder, {CHECKPOINT_FILE: content})
@@ -57,7 +63,7 @@ def separate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def read_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:
+def read_checkpoint(folder: Path, state: TrainingState, identity: str, processes: int = 1) -> None:
     """Bring a new state to where the checkpoint was written, torch's random numbers included.
 
     Raises:
@@ -77,6 +83,12 @@ def read_checkpoint(folder: Path, state: TrainingState, identity: str) -> None:
     if metadata["identity"] != identity:
         raise CheckpointError(
             f"{path}: belongs to a run with other settings, data or seed; give the same to resume, or --overwrite"
+        )
+    written = int(metadata.get("processes", processes))
+    if written != processes:
+        raise CheckpointError(
+            f"{path}: belongs to a run of {written} processes, and this one has {processes}, which makes other steps; resume "
+            "with as many, or --overwrite"
         )
 
     def part(prefix: str) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -156,7 +157,10 @@ def train(
     """
     firsts = first_steps(data.widths, settings, accelerator.num_processes)
     total = firsts[-1]
-    model, optimizer = accelerator.prepare(state.model, state.optimizer)
+    with warnings.catch_warnings():
+        # Newer versions of torch have another name for what older ones do not know by that.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        model, optimizer = accelerator.prepare(state.model, state.optimizer)
     model.train()
     while state.step < total and not state.finished:
         epoch = bisect_right(firsts, state.step) - 1
@@ -168,6 +172,8 @@ def train(
         now = data.of_epoch(settings.seed, epoch)
         for position in range(state.step - firsts[epoch], steps):
             began = time.perf_counter()
+            if accelerator.num_processes > 1:
+                torch.manual_seed(_seed_of(settings.seed, state.step, accelerator.process_index))
             group = order[position * settings.accumulation : (position + 1) * settings.accumulation]
             rate = learning_rate(state.step + 1, total, settings)
             for of_stage in optimizer.param_groups:
@@ -199,6 +205,11 @@ def train(
             yield Step(state.step, epoch + 1, loss, rate, examples, tokens, seconds, scores, is_best)
             if state.finished:
                 return
+
+
+def _seed_of(seed: int, step: int, process: int) -> int:
+    """What a process draws a step's dropout from: a checkpoint need not hold the random states of all processes."""
+    return int(np.random.SeedSequence([seed, step, process]).generate_state(1)[0])
 
 
 def _shares(batches: list[Indices], accelerator: Accelerator) -> list[Indices]:

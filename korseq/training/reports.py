@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -84,6 +87,7 @@ class ProgressBar:
 class MetricsFile:
     """JSON lines: `{"step", "epoch", "loss", "learning_rate", "examples_per_second", "tokens_per_second", "seconds"}` once in 50
     steps, with `"dev"` (all scores) and `"is_best"` at evaluations. The same numbers go to TensorBoard where it is installed.
+    What cannot be written, as on a full disk, is lost with a warning: no training ends for it.
 
     Args:
         folder: Of the run.
@@ -98,6 +102,7 @@ class MetricsFile:
         self.events = _event_writer(folder / "events", done)
         self.began = time.perf_counter() - (kept[-1]["seconds"] if kept else 0.0)
         self.pending: list[Step] = []
+        self.has_warned = False
 
     def __enter__(self) -> MetricsFile:
         return self
@@ -107,9 +112,11 @@ class MetricsFile:
     ) -> None:
         if self.pending:  # the last steps of a run without evaluation, or of one that was interrupted
             self._write()
-        self.file.close()
+        with self._going_on():
+            self.file.close()
         if self.events:
-            self.events.close()
+            with self._going_on():
+                self.events.close()
 
     def step(self, step: Step) -> None:
         self.pending.append(step)
@@ -130,15 +137,30 @@ class MetricsFile:
         }
         self.pending.clear()
         if self.events:
-            for name in ("loss", "learning_rate", "examples_per_second"):
-                self.events.add_scalar(f"train/{name}", line[name], step.step)
-            for name, value in (step.scores.values if step.scores else {}).items():
-                if isinstance(value, float):
-                    self.events.add_scalar(f"dev/{name}", value, step.step)
+            with self._going_on():
+                self._tell_events(line, step)
         if step.scores:
             line |= {"dev": step.scores.values, "is_best": step.is_best}
-        self.file.write(_as_line(line))
-        self.file.flush()
+        with self._going_on():
+            self.file.write(_as_line(line))
+            self.file.flush()
+
+    def _tell_events(self, line: dict[str, Any], step: Step) -> None:
+        for name in ("loss", "learning_rate", "examples_per_second"):
+            self.events.add_scalar(f"train/{name}", line[name], step.step)
+        for name, value in (step.scores.values if step.scores else {}).items():
+            if isinstance(value, float):
+                self.events.add_scalar(f"dev/{name}", value, step.step)
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """What is done in it may fail, of which the first time is told."""
+        try:
+            yield
+        except OSError as error:
+            if not self.has_warned:
+                warnings.warn(f"{self.path}: cannot be written ({error}); training goes on", stacklevel=2)
+            self.has_warned = True
 
 
 def _as_line(values: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,6 +21,9 @@ from korseq.training.loop import first_steps, new_state, train
 from korseq.training.reports import MetricsFile, ProgressBar, Report
 from korseq.training.scores import Scores
 from korseq.training.settings import Training
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -79,18 +83,24 @@ def run(
         device: A CPU keeps the training off an accelerator that is there; otherwise accelerate decides.
         others: What else is told of every step.
     """
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.utils import broadcast
 
-    accelerator = Accelerator(cpu=device is not None and device.type == "cpu")
+    # Buffers never change in training: it is enough to send them once.
+    fixed = DistributedDataParallelKwargs(broadcast_buffers=False)
+    accelerator = Accelerator(cpu=device is not None and device.type == "cpu", kwargs_handlers=[fixed])
     model.to(accelerator.device)
+    for buffer in model.buffers():
+        broadcast(buffer)
+    processes = accelerator.num_processes
     state = new_state(model, settings)
     if folder is not None:
         if resume:
-            read_checkpoint(folder, state, identity)
+            read_checkpoint(folder, state, identity, processes)
         elif accelerator.is_main_process:
             # An earlier run's checkpoint, which a later resume must not take for this one's.
             (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-    total = first_steps(data.widths, settings, accelerator.num_processes)[-1]
+    total = first_steps(data.widths, settings, processes)[-1]
     with ExitStack() as stack:
         reports: list[Report] = []
         if accelerator.is_main_process:
@@ -99,21 +109,32 @@ def run(
             if folder is not None:
                 reports.append(stack.enter_context(MetricsFile(folder, state.step)))
             reports += [stack.enter_context(report) for report in others]
-        stop = stack.enter_context(_interruption())
+        asked, stopped = stack.enter_context(_interruption()), False
         for step in train(state, data, settings, accelerator, evaluate):
             for report in reports:
                 report.step(step)
-            due = step.step % settings.checkpoint_every == 0 or state.finished or stop.is_set()
+            stopped, state.finished = _agreed(accelerator, asked.is_set(), state.finished)
+            due = step.step % settings.checkpoint_every == 0 or state.finished or stopped
             if folder is not None and due and accelerator.is_main_process:
-                write_checkpoint(folder, state, identity)
-            if stop.is_set():
+                write_checkpoint(folder, state, identity, processes)
+            if stopped:
                 break
+    accelerator.wait_for_everyone()  # until the checkpoint is written, with which any of them may go on
     if state.best:
         # If interrupted before the first evaluation there is no best yet, and the weights stay as they are.
         model.load_state_dict(state.best)
     elif state.average:
         model.load_state_dict(state.average)
-    return Outcome(state.step, state.best_step, state.best_score, stop.is_set() and not state.finished)
+    return Outcome(state.step, state.best_step, state.best_score, stopped and not state.finished)
+
+
+def _agreed(accelerator: Accelerator, stop: bool, finished: bool) -> tuple[bool, bool]:
+    """Whether a process was asked to stop, and whether the one that writes is finished: all go on together, or none does."""
+    if accelerator.num_processes == 1:
+        return stop, finished
+    told = torch.tensor([stop, finished and accelerator.is_main_process], dtype=torch.long, device=accelerator.device)
+    asked, over = accelerator.reduce(told).tolist()
+    return asked > 0, over > 0
 
 
 @contextmanager

@@ -35,7 +35,7 @@ class Training:
             (Polyak & Juditsky 1992), such as 0.999; None for the weights themselves.
         evaluations_per_epoch: Dev evaluations in an epoch, the last at its end.
         patience: Stop after so many evaluations in a row without a better dev score; None to train all epochs.
-        precision: "auto" is bfloat16 where the hardware multiplies in it.
+        precision: "auto" is bfloat16 where the hardware has units that multiply matrices in it.
         seed: Chooses initial weights, order and dropout.
         checkpoint_every: Steps between two checkpoints of a run that has a folder.
     """

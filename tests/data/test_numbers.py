@@ -51,6 +51,15 @@ def test_each_step_may_have_a_label(tmp_path: Path) -> None:
     assert rows["label"] == [["성장", "정체"], ["위기"]]
 
 
+def test_labels_that_nothing_can_be_learnt_of_are_problems_of_their_rows() -> None:
+    rows = [([1.0], "3"), ([2.0], "N/A"), ([3.0], "2")]
+    with pytest.raises(DataError, match="row 2: could not convert"):
+        read_numbers(rows, DataSettings(), "train", check=float)
+    kept = read_numbers(rows, DataSettings(on_error="skip"), "train", check=float)
+    assert kept["label"] == ["3", "2"]
+    assert skipped_rows(kept) == 1
+
+
 def test_without_a_column_for_it_each_row_is_a_sequence_of_one_step(tmp_path: Path) -> None:
     rows = read(table(tmp_path), DataSettings(features=FIGURES, label="상태"))
     assert [len(steps) for steps in numbers_in(rows)] == [1, 1, 1]

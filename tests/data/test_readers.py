@@ -37,6 +37,15 @@ def refused(source: Any, options: DataSettings | None = None, split: str = "trai
     return caught.value
 
 
+def test_labels_that_nothing_can_be_learnt_of_are_problems_of_their_rows() -> None:
+    rows = [("싸다", "3"), ("비싸다", "N/A"), ("그저 그렇다", "2"), ("모르겠다", "?")]
+    with pytest.raises(DataError, match=r"row 2: could not convert .*N/A.* \(and 1 more rows have problems\)"):
+        read(rows, DataSettings(), check=float)
+    kept = read(rows, SKIP, check=float)
+    assert pairs(kept) == [("싸다", "3"), ("그저 그렇다", "2")]
+    assert skipped_rows(kept) == 2
+
+
 # Formats ------------------------------------------------------------------------------------------------------------
 
 

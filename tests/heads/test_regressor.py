@@ -11,7 +11,8 @@ import pytest
 import torch
 from helpers import ANY_BATCH, batch_of
 
-from korseq.heads import Regression, Regressor
+from korseq.errors import DataError
+from korseq.heads import EachStep, Head, Regression, Regressor
 from korseq.heads.regressor import RegressorModule
 from korseq.labels import LabelSet
 from korseq.nn import Batch, Encoded, LastPooling, MaxPooling
@@ -92,6 +93,26 @@ def test_units_are_part_of_the_weights() -> None:
         == module.predictions(torch.zeros(1), ANY_BATCH)
         == [Regression(20.0)]
     )
+
+
+@pytest.mark.parametrize("targets", [[7.0], [3.0, 3.0, 3.0], [0.1, 0.1]], ids=["one", "equal", "equal, not exact"])
+def test_a_unit_needs_values_that_differ(targets: list[float]) -> None:
+    with pytest.raises(DataError, match=r"values that differ.*or a dev file"):
+        build(torch.tensor(targets))
+
+
+@pytest.mark.parametrize("head", [Regressor(pooling=LastPooling()), EachStep(Regressor())], ids=["text", "steps"])
+def test_trained_weights_say_the_same_in_the_unit_of_new_data(head: Head) -> None:
+    before, after = head.build(SIZE, NONE), head.build(SIZE, NONE)
+    before.prepare(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]))
+    new = torch.tensor([0.0, 20.0, 50.0, 100.0])
+    after.prepare(new)
+    after.load_state_dict(after.converted(before.state_dict()))
+    features = torch.randn(6, SIZE)
+    old_answers, answers = (module.answers(*read(features)) for module in (before, after))
+    values = [[step.value for a in found for step in getattr(a, "steps", [a])] for found in (old_answers, answers)]
+    assert values[1] == pytest.approx(values[0], rel=1e-5)
+    assert after.loss(torch.zeros(4), new)[0].item() == pytest.approx(3.0)  # the variance of what is learnt from is 1
 
 
 def test_numbers_in_the_ten_thousands_are_learnt() -> None:

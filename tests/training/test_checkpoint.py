@@ -102,6 +102,23 @@ def test_another_runs_checkpoint_is_refused(written: Path) -> None:
     assert equal_weights(state.model, fresh().model)
 
 
+def test_another_number_of_processes_is_refused(state: TrainingState, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, state, "this run", processes=2)
+    with pytest.raises(CheckpointError, match=r"of 2 processes, and this one has 1.*resume with as many"):
+        read_checkpoint(tmp_path, fresh(), "this run")
+    read_checkpoint(tmp_path, fresh(), "this run", processes=2)
+
+
+def test_a_checkpoint_that_does_not_tell_its_processes_is_read(written: Path) -> None:
+    """As those were written before several processes could be resumed exactly."""
+    with safe_open(written / CHECKPOINT_FILE, "pt") as file:
+        metadata = {name: value for name, value in file.metadata().items() if name != "processes"}
+    save_file(load_file(written / CHECKPOINT_FILE), written / CHECKPOINT_FILE, metadata)
+    state = fresh()
+    read_checkpoint(written, state, "this run")
+    assert state.step == 3
+
+
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
 def test_a_truncated_checkpoint_is_refused(written: Path, share: float) -> None:
     path = written / CHECKPOINT_FILE

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
 from conftest import EXAMPLES, small_pipeline
-from helpers import synthetic_data, tiny_model
+from helpers import digest_of, synthetic_data, tiny_model
 from safetensors.torch import load_file
 
 from korseq import Pipeline
 from korseq.config import to_toml
+from korseq.errors import CheckpointError
 from korseq.nn import GRU
-from korseq.training.loop import new_state, train
+from korseq.training.loop import Step, new_state, train
+from korseq.training.reports import Report
+from korseq.training.run import run
 from korseq.training.settings import Training
 
 # What `accelerate launch` runs on accelerators; for processes on a CPU it would want MPI.
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+CPU = torch.device("cpu")
 TESTS = Path(__file__).parents[1]
 LENGTHS = [1 + i * 7 % 11 for i in range(40)]  # ten batches of four, which two processes share in five steps
 
@@ -48,8 +54,45 @@ def in_a_process(folder: str) -> None:
     Path(folder, f"{number}.json").write_text(json.dumps(losses))
 
 
+class Interrupts:
+    """A report that interrupts the one process that it stands in, so that the others must hear of it."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def __enter__(self) -> Interrupts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def step(self, step: Step) -> None:
+        if step.step == self.at:
+            signal.raise_signal(signal.SIGINT)
+
+
+def broken_and_resumed(folder: str) -> None:
+    """What each of the two processes runs: a whole training, and one that is interrupted and goes on."""
+    data = synthetic_data(LENGTHS)
+
+    def trained(out: str, resume: bool = False, reports: Sequence[Report] = ()) -> dict[str, object]:
+        model = tiny_model(GRU(6), dropout=0.3)  # its dropout differs from process to process
+        torch.manual_seed(7 if resume else 8)  # what is drawn may not depend on it
+        path = Path(folder, out)
+        path.mkdir(exist_ok=True)
+        settings = Training(epochs=3, batch_size=4, learning_rate=0.01, precision="fp32", checkpoint_every=100)
+        outcome = run(
+            model, data, settings, None, path, resume, "it", False, CPU, reports
+        )  # the last weights are the best
+        return {"steps": outcome.steps, "interrupted": outcome.interrupted, "weights": digest_of(model)}
+
+    found = trained("whole"), trained("broken", reports=[Interrupts(8)]), trained("broken", resume=True)
+    Path(folder, f"{os.environ['RANK']}.json").write_text(json.dumps(found))
+
+
 def launched(*arguments: str) -> None:
-    environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS / 'training'}", "OMP_NUM_THREADS": "1"}
+    places = (TESTS.parent, TESTS, TESTS / "training")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places)), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*LAUNCH, *arguments], capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr
 
@@ -67,6 +110,19 @@ def test_two_processes_have_the_loss_curve_of_one_with_the_same_global_batch(tmp
     for number in (0, 1):
         of_process = load_file(tmp_path / f"{number}.safetensors")
         assert all(torch.allclose(of_process[name], weights[name], rtol=0, atol=1e-5) for name in weights)
+
+
+def test_two_processes_that_are_broken_off_resume_exactly(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(f"import test_processes\ntest_processes.broken_and_resumed({str(tmp_path)!r})\n")
+    launched(str(script))
+    for number in (0, 1):
+        whole, broken, resumed = json.loads((tmp_path / f"{number}.json").read_text())
+        assert (broken["steps"], broken["interrupted"]) == (8, True)
+        assert whole == resumed == {"steps": 15, "interrupted": False, "weights": whole["weights"]}
+    data = synthetic_data(LENGTHS)
+    with pytest.raises(CheckpointError, match="2 processes, and this one has 1"):
+        run(tiny_model(GRU(6)), data, Training(), None, tmp_path / "broken", True, "it", False, CPU)
 
 
 def test_the_command_line_trains_in_two_processes_and_one_writes(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from korseq.training import Scores
 from korseq.training.loop import Step
 from korseq.training.reports import METRICS_FILE, MetricsFile, ProgressBar
 
+FULL = Path("/dev/full")
+
 
 def step_of(number: int, score: float | None = None, **given: Any) -> Step:
     scores = (
@@ -88,6 +90,18 @@ def test_lines_can_be_read_while_the_run_goes_on(tmp_path: Path) -> None:
     with MetricsFile(tmp_path, 0) as report:
         report.step(step_of(1, 0.5))
         assert [line["step"] for line in lines_of(tmp_path)] == [1]
+
+
+@quiet
+@pytest.mark.skipif(not FULL.exists(), reason="needs Linux's disk that is always full")
+def test_a_full_disk_ends_no_training(tmp_path: Path) -> None:
+    goes_on = pytest.warns(UserWarning, match=r"metrics.jsonl: cannot be written .*No space left.*goes on")
+    with goes_on as told, MetricsFile(tmp_path, 0) as report:
+        report.file.close()
+        report.file = FULL.open("a", encoding="utf-8")
+        for i in range(1, 4):
+            report.step(step_of(i, 0.5))
+    assert len(told) == 1
 
 
 @quiet

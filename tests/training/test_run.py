@@ -11,21 +11,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from helpers import equal_weights, scores_on, synthetic_data, tiny_model
 from safetensors.torch import load_file
 
+from korseq.data.encoded import EncodedData
 from korseq.errors import CheckpointError
 from korseq.files import CHECKPOINT_FILE
 from korseq.model import SequenceModel
 from korseq.nn import GRU, LSTM, Encoder, SelfAttention
 from korseq.registry import components
-from korseq.training import Outcome, Scores, Training, reports
-from korseq.training.loop import Step
+from korseq.training import Outcome, Scores, Training, loop, reports
+from korseq.training.loop import Step, TrainingState
 from korseq.training.reports import METRICS_FILE, MetricsFile
 from korseq.training.run import is_main_process, run
 
@@ -107,6 +110,21 @@ class KilledError(Exception):
 
 def kill() -> None:
     raise KilledError
+
+
+def test_tables_that_do_not_change_are_not_sent_to_other_processes_in_every_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent = []
+
+    def spy(state: TrainingState, data: EncodedData, settings: Training, accelerator: Accelerator, *more: Any) -> Any:
+        assert accelerator.ddp_handler is not None
+        sent.append(accelerator.ddp_handler.broadcast_buffers)
+        return loop.train(state, data, settings, accelerator, *more)
+
+    monkeypatch.setattr("korseq.training.run.train", spy)
+    train(model_of(), settings=replace(SETTINGS, epochs=1))
+    assert sent == [False]
 
 
 # Resuming -------------------------------------------------------------------------------------------------------------

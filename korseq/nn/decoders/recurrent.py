@@ -14,7 +14,7 @@ from korseq.nn.decoders.base import Decoded, Decoder, DecoderModule, DecoderStat
 from korseq.nn.dropout import Dropout
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.encoders.recurrent import initialize
-from korseq.registry import Plug, component, settings
+from korseq.registry import Plug, Rate, component, settings
 
 
 @settings
@@ -27,7 +27,7 @@ class _RecurrentDecoder(Decoder):
     layers: int = Field(default=1, ge=1)
     attention: Annotated[Attention | None, Plug("attention")] = None
     input_feeding: bool = False
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dropout: Rate = 0.0
 
     def build(self, input_size: int, memory_size: int) -> RecurrentDecoder:
         if self.input_feeding and (self.attention is None or self.attention.before_step):

@@ -15,7 +15,7 @@ from korseq.nn.dropout import Dropout
 from korseq.nn.encoders.attention import sinusoids
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.masks import attention_bias
-from korseq.registry import component
+from korseq.registry import Rate, component
 
 
 @component
@@ -34,7 +34,7 @@ class TransformerDecoder(Decoder):
     heads: int = Field(default=4, ge=1)
     hidden_size: int | None = Field(default=None, ge=1)
     feedforward_size: int | None = Field(default=None, ge=1)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dropout: Rate = 0.1
 
     def build(self, input_size: int, memory_size: int) -> TransformerDecoderModule:
         return TransformerDecoderModule(self, input_size, memory_size)

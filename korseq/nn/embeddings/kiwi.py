@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings.base import BatchParts, EmbeddingModule, EmbeddingStage
-from korseq.registry import component
+from korseq.registry import Rate, component
 
 
 @component
@@ -28,7 +28,7 @@ class KiwiVectors(EmbeddingStage):
 
     size: int = Field(default=128, ge=1)
     freeze: bool = True
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dropout: Rate = 0.0
 
     feature: Literal["kiwi"] = "kiwi"  # these three come with the vectors, and have no other values
     min_count: Literal[1] = 1

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings.base import BatchParts, EmbeddingModule, EmbeddingStage, small_table
-from korseq.registry import component
+from korseq.registry import Adjustable, Rate, component
 from korseq.specials import SPECIALS, UNK
 
 
@@ -33,14 +35,14 @@ class Embedding(EmbeddingStage):
 
     size: int = Field(default=128, ge=1)
     feature: str = "morpheme"
-    min_count: int = Field(default=2, ge=1)
-    max_size: int | None = Field(default=None, ge=5)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    word_dropout: float = Field(default=0.0, ge=0, lt=1)
-    vectors: str | None = None
-    freeze: bool = False
+    min_count: Annotated[int, Adjustable()] = Field(default=2, ge=1)
+    max_size: Annotated[int | None, Adjustable()] = Field(default=None, ge=5)
+    dropout: Rate = 0.0
+    word_dropout: Rate = 0.0
+    vectors: Annotated[str | None, Adjustable()] = None
+    freeze: Annotated[bool, Adjustable()] = False
     tie: bool = False
-    std: float | None = Field(default=None, gt=0)
+    std: Annotated[float | None, Adjustable()] = Field(default=None, gt=0)
 
     def pretrained_file(self) -> str | None:
         return self.vectors
@@ -60,7 +62,7 @@ class TagEmbedding(Embedding):
 
     size: int = Field(default=32, ge=1)
     feature: str = "tag"
-    min_count: int = Field(default=1, ge=1)
+    min_count: Annotated[int, Adjustable()] = Field(default=1, ge=1)
 
 
 class LookupEmbedding(EmbeddingModule):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings.base import BatchParts, EmbeddingModule, EmbeddingStage
-from korseq.registry import component
+from korseq.registry import Rate, component
 from korseq.specials import SPECIALS
 
 
@@ -32,7 +31,7 @@ class FeatureSequence(EmbeddingStage):
     scale: Literal["standard", "log", "none"] = "standard"
     deltas: bool = False
     indicators: bool = True
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dropout: Rate = 0.0
 
     feature: Literal["numbers"] = "numbers"  # these three come with the data, and have no other values
     min_count: Literal[1] = 1

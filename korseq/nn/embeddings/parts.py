@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings.base import BatchParts, EmbeddingModule, EmbeddingStage, small_table
-from korseq.registry import component
+from korseq.registry import Adjustable, Rate, component
 
 
 @component
@@ -34,10 +34,10 @@ class NGramEmbedding(EmbeddingStage):
 
     size: int = Field(default=64, ge=1)
     feature: str = "eojeol_ngrams"
-    min_count: int = Field(default=3, ge=1)
-    max_size: int | None = Field(default=None, ge=5)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    part_dropout: float = Field(default=0.0, ge=0, lt=1)
+    min_count: Annotated[int, Adjustable()] = Field(default=3, ge=1)
+    max_size: Annotated[int | None, Adjustable()] = Field(default=None, ge=5)
+    dropout: Rate = 0.0
+    part_dropout: Rate = 0.0
 
     def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> PartsEmbedding:
         return PartsEmbedding(vocabulary_size, self.size, self.dropout, self.part_dropout)
@@ -85,9 +85,9 @@ class SyllableCNN(EmbeddingStage):
     feature: str = "form_syllables"
     characters: int = Field(default=64, ge=1)
     width: int = Field(default=3, ge=1)
-    min_count: int = Field(default=2, ge=1)
-    max_size: int | None = Field(default=None, ge=5)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    min_count: Annotated[int, Adjustable()] = Field(default=2, ge=1)
+    max_size: Annotated[int | None, Adjustable()] = Field(default=None, ge=5)
+    dropout: Rate = 0.0
 
     def contradictions(self) -> list[str]:
         return (

@@ -13,7 +13,7 @@ from korseq.nn.attention import MultiHeadAttention
 from korseq.nn.dropout import Dropout
 from korseq.nn.encoders.base import Encoded, Encoder, EncoderModule, Sight
 from korseq.nn.masks import last_of
-from korseq.registry import component
+from korseq.registry import Rate, component
 
 
 @component
@@ -34,7 +34,7 @@ class SelfAttention(Encoder):
     head_size: int | None = Field(default=None, ge=1)
     join: Literal["add", "concat"] = "add"
     norm: Literal["before", "after"] = "before"
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dropout: Rate = 0.0
 
     def build(self, input_size: int) -> SelfAttentionEncoder:
         return SelfAttentionEncoder(input_size, self)
@@ -64,7 +64,7 @@ class Transformer(Encoder):
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     max_positions: int = Field(default=512, ge=1)
     causal: bool = False
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dropout: Rate = 0.1
 
     def build(self, input_size: int) -> TransformerEncoder:
         return TransformerEncoder(input_size, self)

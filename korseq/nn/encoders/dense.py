@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from korseq.nn.dropout import Dropout
 from korseq.nn.encoders.base import Encoded, Encoder, EncoderModule, Sight
 from korseq.nn.masks import last_of
-from korseq.registry import component
+from korseq.registry import Rate, component
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "none": nn.Identity}
 
@@ -29,7 +29,7 @@ class Dense(Encoder):
     hidden_size: int = Field(default=128, ge=1)
     activation: Literal["relu", "gelu", "tanh", "none"] = "relu"
     norm: bool = False
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dropout: Rate = 0.0
 
     @property
     def sees(self) -> Sight:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from korseq.nn.dropout import Dropout
 from korseq.nn.encoders.base import Encoded, Encoder, EncoderModule, Sight
 from korseq.nn.masks import last_of, reorder, reversal_of
-from korseq.registry import component, settings
+from korseq.registry import Rate, component, settings
 
 
 @settings
@@ -24,7 +24,7 @@ class _Recurrence(Encoder):
     layers: int = Field(default=1, ge=1)
     bidirectional: bool = False
     reverse: bool = False
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dropout: Rate = 0.0
 
     @property
     def sees(self) -> Sight:
