@@ -123,8 +123,8 @@ class Beam(Search):
         if self.alternatives >= self.size:
             raise PydanticCustomError(
                 "too_narrow",
-                "a beam of {size} finds no {alternatives} alternatives beside the best; set size to {wide} or more, or alternatives "
-                "lower",
+                "a beam of {size} finds no {alternatives} alternatives beside the best; set size to {wide} or more, or "
+                "alternatives lower",
                 {"size": self.size, "alternatives": self.alternatives, "wide": self.alternatives + 1},
             )
         return self
