@@ -1,25 +1,18 @@
-"""Two models on the same texts: whether one is better, or only happened to be (paired bootstrap; Koehn 2004).
-
-To compare by a metric: in `_MEASURES` the statistics of each text that its main score is made of, and how it is made of their
-sums.
-"""
+"""Two models on the same texts: whether one is better, or only happened to be (paired bootstrap; Koehn 2004)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from korseq.errors import ConfigError
 from korseq.heads.each_step import Steps
-from korseq.spans import LabeledSpan
 from korseq.training.bootstrap import RESAMPLES, resampled
+from korseq.training.measures import Measure, Numbers
 from korseq.training.metrics import METRICS, of_steps
-
-Numbers: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,60 +52,11 @@ class Comparison:
         return fields | {"interval": list(self.interval), "verdict": self.verdict}
 
 
-@dataclass(frozen=True)
-class _Measure:
-    """A score made of sums over texts.
-
-    Attributes:
-        of_text: From what is to be found in a text and what was found to its statistics, k numbers.
-        of_sums: From their sums (S, k) to scores (S,).
-    """
-
-    of_text: Callable[[Any, Any], Sequence[float]]
-    of_sums: Callable[[Numbers], Numbers]
-
-
-def _mean(sums: Numbers) -> Numbers:
-    return sums[:, 0] / np.maximum(sums[:, 1], 1)
-
-
-def _f1(sums: Numbers) -> Numbers:
-    return 2 * sums[:, 0] / np.maximum(sums[:, 1] + sums[:, 2], 1)
-
-
-def _perplexity(sums: Numbers) -> Numbers:
-    result: Numbers = np.exp(_mean(sums))
-    return result
-
-
-def _of_labels(gold: Any, answer: Any) -> tuple[int, int, int]:
-    return len({*gold} & {*answer.labels}), len({*answer.labels}), len({*gold})
-
-
-def _of_spans(gold: Any, answer: Any) -> tuple[int, int, int]:
-    found = {LabeledSpan(entity.start, entity.end, entity.label) for entity in answer}
-    return len(found & {*gold}), len(found), len({*gold})
-
-
-def _of_words(gold: Any, answer: Any) -> tuple[int, int]:
-    return len({(word.start, word.end, word.tag) for word in answer} & {*map(tuple, gold)}), len(gold)
-
-
-_MEASURES: Mapping[str, _Measure] = {
-    "classification": _Measure(lambda gold, answer: (gold == answer.label, 1), _mean),
-    "multi_label": _Measure(_of_labels, _f1),
-    "regression": _Measure(lambda gold, answer: ((gold - answer.value) ** 2, 1), _mean),
-    "entities": _Measure(_of_spans, _f1),
-    "tags": _Measure(_of_words, _mean),
-    "language_model": _Measure(lambda gold, answer: (-answer.log_prob, answer.tokens), _perplexity),
-}
-
-
 def require_comparable(metric: str) -> None:
     """Raises:
     ConfigError: If the main score of a metric is not made of sums over texts.
     """
-    if metric not in _MEASURES:
+    if METRICS[metric].measure is None:
         raise ConfigError(
             f"the score of a {metric} is not made of sums over texts; write the answers of both into files and compare these (of "
             "translations: sacrebleu --paired-bs)"
@@ -128,6 +72,8 @@ def compared(metric: str, gold: Sequence[Any], first: Sequence[Any], second: Seq
         ConfigError: If the score is not made of sums over texts, or says something else of each model.
     """
     require_comparable(metric)
+    measure = METRICS[metric].measure
+    assert measure is not None
     if metric == "language_model" and any(
         (a.unit, a.tokens, a.unknown) != (b.unit, b.tokens, b.unknown) for a, b in zip(first, second, strict=True)
     ):
@@ -135,7 +81,6 @@ def compared(metric: str, gold: Sequence[Any], first: Sequence[Any], second: Seq
             "the two tell other tokens, or do not list the same, and perplexities of other tokens cannot be compared; give both "
             "the same tokenizer and vocabulary"
         )
-    measure = _MEASURES[metric]
     statistics = np.hstack([_statistics(measure, gold, answers) for answers in (first, second)])
     k = statistics.shape[1] // 2
     ours, theirs = (measure.of_sums(statistics[:, part].sum(axis=0)[None])[0] for part in (slice(k), slice(k, None)))
@@ -157,12 +102,12 @@ def compared(metric: str, gold: Sequence[Any], first: Sequence[Any], second: Seq
     )
 
 
-def _statistics(measure: _Measure, gold: Sequence[Any], answers: Sequence[Any]) -> Numbers:
+def _statistics(measure: Measure, gold: Sequence[Any], answers: Sequence[Any]) -> Numbers:
     """(N, k) of each text."""
     return np.array([_of_one(measure, g, a) for g, a in zip(gold, answers, strict=True)], dtype=np.float64)
 
 
-def _of_one(measure: _Measure, gold: Any, answer: Any) -> Sequence[float]:
+def _of_one(measure: Measure, gold: Any, answer: Any) -> Sequence[float]:
     if not isinstance(answer, Steps):
         return measure.of_text(gold, answer)
     steps = [measure.of_text(g, a) for g, a in zip(gold, answer.steps, strict=True)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +17,8 @@ from korseq.heads.classifier import Classification, MultiLabelClassification
 from korseq.heads.each_step import Steps
 from korseq.heads.language_model import Likelihood
 from korseq.heads.regressor import Regression
+from korseq.training import measures
+from korseq.training.measures import Measure
 from korseq.training.scores import Scores, f1
 from korseq.training.span_metrics import entities, tags
 
@@ -126,10 +129,26 @@ def language_model(gold: Sequence[str], predictions: Sequence[Likelihood]) -> Sc
     return Scores(values, "perplexity", higher_is_better=False)
 
 
-Metric: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], Scores]
+Score: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], Scores]
 
 
-def of_steps(metric: Metric) -> Metric:
+@dataclass(frozen=True)
+class Metric:
+    """How predictions are scored: call it with what the data says and what was predicted.
+
+    Attributes:
+        score: All that is told.
+        measure: What its main score is made of, text by text, so that two models can be compared; None if it is no such score.
+    """
+
+    score: Score
+    measure: Measure | None = None
+
+    def __call__(self, gold: Sequence[Any], predictions: Sequence[Any]) -> Scores:
+        return self.score(gold, predictions)
+
+
+def of_steps(metric: Score) -> Score:
     """The same over all steps of all sequences."""
 
     def score(gold: Sequence[Sequence[Any]], predictions: Sequence[Steps]) -> Scores:
@@ -140,11 +159,11 @@ def of_steps(metric: Metric) -> Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "classification": classification,
-    "multi_label": multi_label,
-    "regression": regression,
-    "entities": entities,
-    "tags": tags,
-    "translation": translation,
-    "language_model": language_model,
+    "classification": Metric(classification, measures.ACCURACY),
+    "multi_label": Metric(multi_label, measures.LABEL_F1),
+    "regression": Metric(regression, measures.SQUARED_ERROR),
+    "entities": Metric(entities, measures.SPAN_F1),
+    "tags": Metric(tags, measures.TAG_ACCURACY),
+    "translation": Metric(translation),
+    "language_model": Metric(language_model, measures.PERPLEXITY),
 }
