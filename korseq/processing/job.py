@@ -14,6 +14,7 @@ from korseq import __version__
 from korseq.errors import ConfigError, DataError, ProcessingError, did_you_mean
 from korseq.files import making
 from korseq.processing.bar import Bar
+from korseq.processing.chunks import chunks
 from korseq.processing.corpus import Corpus, Item, Sources, expanded
 from korseq.processing.journal import JobFolder, Journal, total
 from korseq.processing.local_engine import run_locally
@@ -102,7 +103,8 @@ def process(
         format: Of the files in a folder: "jsonl" or "parquet".
         engine: "local": processes on this machine. "ray": actors on a Ray cluster, or on this machine if there is none; each
             makes whole files of a folder, so that there should be many sources.
-        workers: Processes, or actors; None for as many as there are cores. The output does not depend on it.
+        workers: Processes, or actors; None for as many as there are cores, or one for a few rows. The output does not depend
+            on it.
         row_seconds: How long a row may take before it is set aside; and a batch of rows before they are tried one at a time.
         max_rejected: Stop when more rows than this are set aside.
         encoding: Of text files.
@@ -128,7 +130,10 @@ def process(
         raise ConfigError(f"{out}: the engine ray makes a file of each source; name a folder, '{out}/'")
     corpus = Corpus(expanded(sources, target), text, names, task.splits, encoding, subset, split)
     parts = _parts(corpus, target, format if into_folder else None)
-    output = output_for(parts[0].target, _first(corpus))
+    first = _first(corpus)
+    output = output_for(parts[0].target, [item for item in first if not item.problem])
+    if workers is None and len(first) < _FIRST and len(list(chunks(first, lambda: 0))) == 1:
+        workers = 1  # others would have nothing to do, and each has a Kiwi to load
     identity = {"task": task.identity(), "output": output.describe(), "korseq": __version__} | corpus.identity()
     outputs = [part.target for part in parts]
     with making(target, ProcessingError), JobFolder(_beside(target, ".job"), identity, outputs, overwrite) as job:
@@ -160,7 +165,7 @@ def _parts(corpus: Corpus, out: Path, format: str | None) -> list[Part]:
 
 
 def _first(corpus: Corpus) -> list[Item]:
-    """The first rows, of which at least one can be used."""
+    """The first rows. At least one of them can be used."""
     first = list(islice(corpus, _FIRST))
     if not first:
         raise DataError("there are no rows", corpus.names[0])
@@ -171,7 +176,7 @@ def _first(corpus: Corpus) -> list[Item]:
             problem.source,
             problem.row or None,
         )
-    return [item for item in first if not item.problem]
+    return first
 
 
 def _beside(out: Path, suffix: str) -> Path:

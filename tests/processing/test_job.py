@@ -69,6 +69,24 @@ def test_every_row_in_order_beside_what_is_kept(tmp_path: Path) -> None:
     assert "300 rows from 300 in" in str(summary)
 
 
+@pytest.mark.parametrize(("rows", "length", "alone"), [(300, 10, True), (1000, 10, False), (300, 2000, False)])
+def test_a_few_rows_are_for_one_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, length: int, alone: bool
+) -> None:
+    counts: list[int] = []
+
+    def start(_: pool.Pool, __: object, ___: object, count: int, ____: float) -> None:
+        counts.append(count)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool.Pool, "__init__", start)
+    monkeypatch.setattr("korseq.processing.local_engine.available_cores", lambda: 7)
+    (tmp_path / "a.txt").write_text(f"{'가' * length}\n" * rows, encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "a.txt", tmp_path / "out.jsonl", workers=None)
+    assert counts == [1 if alone else 7]
+
+
 def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
     source = corpus(tmp_path, 400, row77=EXITS, row301=RAISES)
     for count in (1, 2, 3):
