@@ -69,7 +69,7 @@ def test_every_row_in_order_beside_what_is_kept(tmp_path: Path) -> None:
     assert "300 rows from 300 in" in str(summary)
 
 
-@pytest.mark.parametrize(("rows", "length", "alone"), [(300, 10, True), (1000, 10, False), (300, 2000, False)])
+@pytest.mark.parametrize(("rows", "length", "alone"), [(50, 10, True), (51, 10, False), (30, 20_000, False)])
 def test_a_few_rows_are_for_one_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, length: int, alone: bool
 ) -> None:
