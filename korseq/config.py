@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +20,9 @@ from korseq.heads.seq2seq import Seq2Seq
 from korseq.nn.embeddings import Embedding, EmbeddingStage
 from korseq.nn.encoders.base import Encoder, Sight, sight_of
 from korseq.registry import Plug, Section, create, settings, settings_of
-from korseq.text.copies import MaskingTokenizer
+from korseq.text.copies import MaskingTokenizer, check_pattern
 from korseq.text.features import FEATURES
+from korseq.text.subwords import SubwordTokenizer
 from korseq.text.tokenizers import KiwiTokenizer, Tokenizer
 from korseq.training.settings import Training
 
@@ -256,7 +258,21 @@ def _target_contradictions(config: Config) -> list[str]:
         )
     if config.target_embedding is None:
         mistakes.append("head.embedding: is needed where no stage of the pipeline is an Embedding")
+    if config.copies:
+        mistakes += _copies_contradictions(config)
     return mistakes
+
+
+def _copies_contradictions(config: Config) -> list[str]:
+    try:
+        check_pattern(config.copies)
+    except re.error as error:
+        return [f"head.copies: is no regular expression that can stand inside another one: {error}"]
+    if config.reads_numbers:
+        return ["head.copies: is about texts, and nothing can be copied of numbers; leave it out"]
+    if not all(isinstance(tokenizer, SubwordTokenizer) for tokenizer in (config.tokenizer, config.writer)):
+        return ["head.copies: needs Subwords or MorphemeSubwords on both sides, which learn symbols for what is copied"]
+    return []
 
 
 def _language_model_contradictions(config: Config) -> list[str]:
@@ -291,8 +307,6 @@ def _number_contradictions(config: Config) -> list[str]:
         return [steps] if config.head.each_step else []
     name = type(config.head).__name__
     mistakes = ["data.noise: is about texts, not numbers"] if config.data.noise else []
-    if config.copies:
-        mistakes.append("head.copies: is about texts, and nothing can be copied of numbers; leave it out")
     if not all(stage.reads_numbers for stage in config.embeddings):
         mistakes.append("embedding: FeatureSequence reads numbers, the others texts; a pipeline reads one of the two")
     if config.head.reads not in ("label", "pairs") or config.head.texts > 1:

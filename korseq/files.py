@@ -36,8 +36,8 @@ def making(path: str | Path, error: Callable[[str], Exception]) -> Iterator[None
         yield
     except OSError as refusal:
         raise error(
-            f"{path}: cannot be written ({refusal}); make room, or name another place. What was done is kept: the same command "
-            "goes on with it"
+            f"{path}: the work on it was broken off ({refusal}); if nothing can be written there, make room or name another "
+            "place. What was done is kept: the same command goes on with it"
         ) from refusal
 
 

@@ -197,7 +197,10 @@ def target_analyses(config: Config, rows: Dataset, progress: bool) -> StoredAnal
     """The analyses of the texts that are to be written, from the cache if they are there."""
     import datasets
 
-    texts = datasets.Dataset.from_dict({"text": list(masked_sides(config, rows)[1])})
+    if config.copies:
+        texts = datasets.Dataset.from_dict({"text": masked_sides(config, rows)[1]})
+    else:
+        texts = rows.select_columns(["label"]).rename_column("label", "text")
     return StoredAnalyses(texts["text"], analyze(texts, config.writer, max_characters(config), progress))
 
 

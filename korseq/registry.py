@@ -161,12 +161,12 @@ class Section:
 
 
 class Adjustable:
-    """Annotation of a field that shapes neither weights nor symbols, such as dropout: what was trained with one value may be
-    trained further with another."""
+    """Annotation of a field with another value of which trained weights still mean the same, such as dropout: what was trained
+    with one may be trained further with another."""
 
 
 Rate: TypeAlias = Annotated[float, Field(ge=0, lt=1), Adjustable()]
-"""Of dropout."""
+"""A share below one, such as of dropout."""
 
 
 def alike(one: Any, other: Any) -> bool:

@@ -15,11 +15,13 @@ from unicodedata import normalize
 import numpy as np
 import pytest
 import torch
+from conftest import REPOSITORY
 from helpers import PAIRS
 from typer.testing import CliRunner
 
 from korseq import Pipeline, Training
 from korseq.cli import app
+from korseq.config import read_config
 from korseq.data.batches import collate
 from korseq.data.encoded import SequenceOptions
 from korseq.data.pairs import PairFilter
@@ -40,6 +42,7 @@ from korseq.nn.sequences import Batch
 from korseq.prepare import TARGET
 from korseq.specials import BOS, EOS, PAD, UNK
 from korseq.text import KiwiTokenizer, MorphemeSubwords, Subwords, Vocabulary, WhitespaceTokenizer
+from korseq.text.copies import masked
 from korseq.text.subwords import SubwordTokenizer
 
 QUICK = Training(epochs=12, batch_size=4, learning_rate=5e-3, precision="fp32")
@@ -529,6 +532,10 @@ def test_markup_survives_letter_by_letter_though_nobody_has_seen_it(tmp_path: Pa
     again = Pipeline.from_config(made.config, device="cpu")
     again.fit(COPIED, COPIED, start=made, training=Training(epochs=1, learning_rate=1e-6), progress=False)
     assert again(source).output == answer.output
+    wider = replace(made.config, head=replace(made.config.head, copies=":[a-z]+:`[^`]+`|[0-9]+"))
+    again = Pipeline.from_config(wider, device="cpu")
+    again.fit(COPIED, COPIED, start=made, training=Training(epochs=1, learning_rate=1e-6), progress=False)
+    assert again(source).output == answer.output
     assert ":func:`처음~본.Name_1`" not in copying("", *stages, 2)(source).output
 
 
@@ -543,10 +550,32 @@ def test_exports_copy_too(tmp_path: Path) -> None:
     assert any(":func:`처음`" in answer.output for answer in fast)
 
 
+@pytest.mark.parametrize("direction", ["ko-en", "en-ko"])
+def test_what_translators_copy_ends_where_it_should(direction: str) -> None:
+    pattern = read_config(REPOSITORY / "pipelines" / f"translate-{direction}.toml").head.copies
+    text = (
+        ':c:func:`Py_X`는 ``a b``와 {이름} %(Name)s, "https://a.b/c?d=1", https://a.b/c. (https://a.b/) https://a.b를 12:30: '
+        ":ref:`두 말`"
+    )
+    assert list(masked(text, pattern).slots) == [
+        ":c:func:`Py_X`",
+        "``a b``",
+        "{이름}",
+        "%(Name)s",
+        "https://a.b/c?d=1",
+        "https://a.b/c",
+        "https://a.b/",
+        "https://a.b",
+    ]
+
+
 def test_what_is_copied_must_be_text_and_a_regular_expression() -> None:
     parts: dict[str, Any] = {"encoder": GRU(8), "tokenizer": Subwords(), "target_tokenizer": Subwords()}
-    with pytest.raises(ConfigError, match=r"head\.copies: is no regular expression: unterminated character set"):
-        Pipeline(embedding=Embedding(8), head=Seq2Seq(copies="[a"), **parts)
+    for pattern, problem in (("[a", "missing"), ("(?i)a", "global flags not at the start")):
+        with pytest.raises(ConfigError, match=rf"head\.copies: is no regular expression .*: {problem}"):
+            Pipeline(embedding=Embedding(8), head=Seq2Seq(copies=pattern), **parts)
+    with pytest.raises(ConfigError, match=r"head\.copies: needs Subwords or MorphemeSubwords on both sides"):
+        Pipeline(embedding=Embedding(8), head=Seq2Seq(copies="a"), **{**parts, "tokenizer": KiwiTokenizer()})
     with pytest.raises(ConfigError, match=r"head\.copies: is about texts"):
         Pipeline(embedding=FeatureSequence(), head=Seq2Seq(copies="a", embedding=Embedding(8)), **parts)
 

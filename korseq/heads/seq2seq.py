@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -61,8 +60,9 @@ class Seq2Seq(Head):
         embedding: How the decoder reads what it has written; None for the settings of the pipeline's own `Embedding`.
         search: How the best target is looked for. `Pipeline.with_search` tries others.
         label_smoothing: Probability mass given evenly to all symbols in training (Szegedy et al. 2016).
-        copies: Regular expression of what the target has as it stands in the source, such as markup and addresses: read and
-            written as one symbol each, of which not a letter is lost; see `korseq.text.copies`. Empty for nothing.
+        copies: Regular expression of what the target has as it stands in the source, such as markup and addresses: where it
+            matches the same in both, that is read and written as one symbol, of which not a letter is lost; see
+            `korseq.text.copies`. For subwords on both sides; empty for nothing.
         scheduled_sampling: Share of the symbols that training lets the decoder read as it would have written them itself, in
             the place of the target's (Bengio et al. 2015), here the same from the first step to the last; costs another pass.
     """
@@ -71,7 +71,7 @@ class Seq2Seq(Head):
     embedding: Annotated[EmbeddingStage | None, Plug("embedding")] = None
     search: Annotated[Search, Plug("search"), Adjustable()] = Beam(alternatives=2)
     label_smoothing: Rate = 0.1
-    copies: str = ""
+    copies: Annotated[str, Adjustable()] = ""
     scheduled_sampling: Annotated[float, Adjustable()] = Field(default=0.0, ge=0, le=1)
 
     @property
@@ -112,10 +112,6 @@ class Seq2Seq(Head):
         return output
 
     def contradictions(self) -> list[str]:
-        try:
-            re.compile(self.copies)
-        except re.error as error:
-            return [f"head.copies: is no regular expression: {error}"]
         if self.search.wants_attention and not self.decoder.attends:
             return ["head.search: coverage_penalty has no meaning for a decoder without attention; leave it out"]
         return []

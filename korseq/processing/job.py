@@ -93,8 +93,8 @@ def process(
 
     Args:
         task: What to do; the folder of a trained pipeline stands for its predictions.
-        sources: Files, patterns, URLs, names on the hub, or a dataset. A streamed one is known by its first thousand rows: after
-            a change behind these, say `overwrite`.
+        sources: Files, patterns, URLs, names on the hub, or a dataset. A streamed one must give the same rows again, and
+            is known by its first thousand: after a change behind these, say `overwrite`.
         out: A file that ends in .jsonl or .parquet; or a folder (a path that ends in /, or is one), which gets a file
             `part-00000.jsonl` for each source.
         text: The column with the texts; None to look for a usual name. A `.txt` file is a text a line, unless this names a

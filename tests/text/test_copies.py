@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -55,10 +57,35 @@ def test_more_strings_than_slots_are_read_as_they_are() -> None:
     assert mask.restored(mask.text) == text
 
 
-@pytest.mark.parametrize("limit", [3, 5])
-def test_no_more_of_a_text_is_read_than_asked(limit: int) -> None:
+@pytest.mark.parametrize(("limit", "ends"), [(1, [1]), (3, [1, 7]), (5, [1, 7, 9]), (99, [1, 7, 9, 11, 13])])
+def test_no_more_of_a_text_is_read_than_asked(limit: int, ends: list[int]) -> None:
     tokens = MaskingTokenizer(WhitespaceTokenizer(), MARKUP).stream(["가 12345 나 다 라"], limit)
-    assert [token.end for token in next(tokens).tokens][:2] == [1, 7]
+    assert list(next(tokens).ends) == ends
+
+
+def decomposed(text: str) -> str:
+    return normalize("NFD", text)
+
+
+def with_invisible_marks(text: str) -> str:
+    return "\u200b" + text.replace("c", "c\u200b")
+
+
+@pytest.mark.parametrize("change", [decomposed, with_invisible_marks])
+def test_a_text_is_cleaned_before_anything_is_copied(change: Any) -> None:
+    text = ":class:`가~b` 를 :class:`나`와 보세요"
+    composed, other = masked(text, ":class:`[가-힣~b]+`"), masked(change(text), ":class:`[가-힣~b]+`")
+    assert (other.text, other.slots) == (composed.text, composed.slots)
+    tokens = MaskingTokenizer(WhitespaceTokenizer(), ":class:`[가-힣~b]+`")(change(text)).tokens
+    spelt = [change(text)[token.start : token.end].replace("\u200b", "") for token in tokens]
+    assert [normalize("NFC", word) for word in spelt] == text.split()
+
+
+def test_a_character_of_private_use_is_never_taken_for_another_slot() -> None:
+    text = "".join(f"{i:02} " for i in range(16)) + f"{SLOTS[3]} 가"
+    mask = masked(text, MARKUP)
+    assert mask.restored(mask.text) == text.replace(SLOTS[3], "\ufffd")
+    assert len(mask.text) == len(text) - 16
 
 
 def test_a_pattern_that_matches_nothing_at_all_changes_nothing() -> None:
