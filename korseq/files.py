@@ -36,7 +36,7 @@ def making(path: str | Path, error: Callable[[str], Exception]) -> Iterator[None
         yield
     except OSError as refusal:
         raise error(
-            f"{path}: the work on it was broken off ({refusal}); if nothing can be written there, make room or name another "
+            f"{path}: cannot go on ({refusal}); if nothing can be written there, make room or name another "
             "place. What was done is kept: the same command goes on with it"
         ) from refusal
 

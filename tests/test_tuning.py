@@ -84,7 +84,7 @@ def test_rows_that_can_be_read_only_once_are_known_too(config: Config, tmp_path:
 
 def test_a_folder_that_cannot_be_is_told(config: Config, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CheckpointError, match=r"file/tune: cannot be written .*name another place"):
+    with pytest.raises(CheckpointError, match=r"file/tune: cannot go on .*name another place"):
         tune(config, SPACE, 1, EXAMPLES, DEV, out=tmp_path / "file" / "tune", progress=False)
 
 

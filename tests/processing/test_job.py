@@ -456,7 +456,7 @@ def test_a_file_that_no_job_made_is_not_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("out", ["README.md/out.jsonl", "README.md/sub/"])
 def test_an_output_where_none_can_be_is_told(out: str, tmp_path: Path) -> None:
     (tmp_path / "README.md").touch()
-    with pytest.raises(ProcessingError, match=r"README\.md/\w+(\.jsonl)?: cannot be written .*name another place"):
+    with pytest.raises(ProcessingError, match=r"README\.md/\w+(\.jsonl)?: cannot go on .*name another place"):
         run(corpus(tmp_path), f"{tmp_path}/{out}")
 
 
@@ -477,7 +477,7 @@ def test_a_job_that_has_filled_the_disk_goes_on_where_there_is_room(
     with monkeypatch.context() as patch:
         patch.setattr(journal, "_COMMIT", 0.0)
         patch.setattr(journal, "_force", full)
-        with pytest.raises(ProcessingError, match=r"out\.jsonl: cannot be written .*No space left.*goes on"):
+        with pytest.raises(ProcessingError, match=r"out\.jsonl: cannot go on .*No space left.*goes on"):
             run(source, tmp_path / "out.jsonl")
     assert Journal(tmp_path / "out.jsonl.job", 0).progress.rows == 100
     run(source, tmp_path / "out.jsonl")
