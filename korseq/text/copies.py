@@ -1,8 +1,8 @@
 """What goes from a source into its target as it is: markup, code, addresses.
 
 Of each source, cleaned, the strings that match a pattern are numbered, equal ones alike, and each is read as a single character
-that no text has, and written as that one (placeholders, as in Crego et al. 2016; of a kin, Luong et al. 2015,
-"Addressing the rare word problem"). What the network sees is which of them stands where; its letters come from the source in the end, every one of them.
+that no text has, and written as that one (placeholders, as in Crego et al. 2016; of a kin, Luong et al. 2015, "Addressing the
+rare word problem"). What the network sees is which of them stands where; its letters come from the source in the end, every one.
 """
 
 from __future__ import annotations
