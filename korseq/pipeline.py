@@ -148,8 +148,9 @@ class Pipeline:
             dev: The same; None to set a stratified part of `train` apart.
             training: How to train; None for the configuration's settings.
             data: How to read; None for the configuration's settings.
-            start: A trained pipeline (or its folder) to continue from, with the same tokenizer, embedding and encoder (on which
-                others may be stacked); its vocabulary grows by the new data's words, and labels that are new get new outputs.
+            start: A trained pipeline (or its folder) to continue from, with the same tokenizer, embedding (after which further
+                stages may stand) and encoder (on which others may be stacked); its vocabulary grows by the new data's words, and
+                labels that are new get new outputs.
             out: Folder for the trained pipeline, checkpoints and metrics; None to keep everything in memory.
             resume: Continue the broken run in `out`.
             progress: Show bars and dev scores on stderr.

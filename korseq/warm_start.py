@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from korseq.config import Config
 from korseq.errors import ConfigError
@@ -23,18 +24,20 @@ def warm_start(
 ) -> None:
     """Copy a trained pipeline's weights into a new model.
 
-    Embeddings go token by token, since the new vocabularies begin with the old ones; encoders go whole, and others may be stacked
-    on them; of the head go the rows of the labels, or of the tokens, that both know, if the head has the same settings and reads
-    the same states, and nothing otherwise. Settings are the same if they differ only in what is `Adjustable`, such as dropout.
+    Embeddings go token by token, since the new vocabularies begin with the old ones, and further stages may stand after them, to
+    which the encoder gives no weight at first (Chen et al. 2016); encoders go whole, and others may be stacked on them; of the
+    head go the rows of the labels, or of the tokens, that both know, if the head has the same settings and reads the same states,
+    and nothing otherwise. Settings are the same if they differ only in what is `Adjustable`, such as dropout.
 
     Raises:
         ConfigError: If tokenizer, embedding or encoder differ: their weights would mean nothing here.
     """
     before = origin.config
+    embeddings, encoders = len(before.embeddings), len(before.encoders)
     same = {
         "tokenizer": alike(config.tokenizer, before.tokenizer),
-        "embedding": alike(_untied(config), _untied(before)),
-        "encoder": alike(config.encoders[: len(before.encoders)], before.encoders),
+        "embedding": alike(_untied(config)[:embeddings], _untied(before)),
+        "encoder": alike(config.encoders[:encoders], before.encoders),
     }
     for part, fits in same.items():
         if not fits:
@@ -42,11 +45,21 @@ def warm_start(
                 f"{part}: differs from the pipeline to start from, which has {getattr(before, part)}; use the same, or train "
                 "from nothing"
             )
-    parts = ("head", "embedding", "encoder", "target_tokenizer")  # what the head is built from
-    same_head = all(alike(getattr(config, part), getattr(before, part)) for part in parts)
+    parts = ("head", "encoder", "target_tokenizer")  # what the head is built from, besides the embeddings
+    same_head = alike(config.embeddings[:embeddings], before.embeddings) and all(
+        alike(getattr(config, part), getattr(before, part)) for part in parts
+    )
     prefix = "head."
     fresh = model.state_dict()
     weights = {name: weight for name, weight in origin.weights.items() if not name.startswith(prefix)}
+    known_width = sum(model.embeddings.widths[:embeddings])
+    kept = tuple(f"encoder.layers.{i}." for i in range(encoders))
+    misfit = ConfigError(
+        "embedding: the encoder of the pipeline to start from cannot read more than it did, be it a further stage (to which an "
+        "encoder adapts unless it is as wide as what it reads) or a larger vocabulary (of OneHot); train from nothing"
+    )
+    if any(name.startswith(kept) and name not in weights for name in fresh):
+        raise misfit  # a Transformer that had to project nothing until now
     if same_head:
         of_head = {n.removeprefix(prefix): w for n, w in origin.weights.items() if n.startswith(prefix)}
         weights |= {prefix + name: weight for name, weight in model.head.converted(of_head).items()}
@@ -61,11 +74,10 @@ def warm_start(
             fresh[name] = old
         elif name.endswith("table.weight") or name.removeprefix(prefix) in model.head.rows_of_vocabulary:
             fresh[name] = torch.cat([old.to(fresh[name].device), fresh[name][len(old) :]])  # the rows of new tokens
+        elif old.shape[1:] == (known_width,) and fresh[name].shape == (len(old), model.embeddings.output_size):
+            fresh[name] = F.pad(old, (0, fresh[name].shape[1] - known_width))
         else:
-            raise ConfigError(
-                f"embedding: is as wide as its vocabulary (OneHot), which the new data makes larger, and {name} does not fit; "
-                "train from nothing, or use Embedding"
-            )
+            raise misfit
     model.load_state_dict(fresh)
 
 

@@ -23,12 +23,14 @@ from korseq.nn import (
     RNN,
     AttentionPooling,
     Embedding,
+    KiwiVectors,
     LastPooling,
     MaxPooling,
     NGramEmbedding,
     SelfAttention,
     Transformer,
 )
+from korseq.nn.encoders import Encoder
 from korseq.text import KiwiTokenizer, SyllableTokenizer, WhitespaceTokenizer
 
 QUICK = Training(epochs=30, batch_size=4, learning_rate=0.01, precision="fp32")
@@ -266,6 +268,38 @@ def test_another_head_can_stand_on_a_trained_encoder(trained: Pipeline) -> None:
     pipeline = Pipeline(embedding=trained.config.embedding, encoder=trained.config.encoder, head=Regressor())
     pipeline.fit([(t, float(label == "긍정")) for t, label in EXAMPLES], start=trained, training=QUICK, progress=False)
     assert pipeline("정말 재미있게 봤어요").value > pipeline("너무 지루해서 잤다").value
+
+
+@pytest.mark.parametrize(
+    "encoder", [GRU(16, bidirectional=True), Transformer(layers=1, hidden_size=16)], ids=lambda e: type(e).__name__
+)
+def test_further_stages_may_stand_after_those_that_are_known(encoder: Encoder) -> None:
+    old = Pipeline(embedding=Embedding(8, min_count=1), encoder=encoder, head=Classifier(), device="cpu")
+    old.fit(EXAMPLES, EXAMPLES, training=QUICK, progress=False)
+
+    def more(training: Training) -> Pipeline:
+        stages = [Embedding(8, min_count=1), NGramEmbedding(8, min_count=1), KiwiVectors(8)]
+        pipeline = Pipeline(embedding=stages, encoder=encoder, head=Classifier(), device="cpu")
+        pipeline.fit(EXAMPLES, EXAMPLES, training=training, start=old, progress=False)
+        return pipeline
+
+    texts = [text for text, _ in EXAMPLES]
+    before, after = (list(p.stream(texts, precision="fp32")) for p in (old, more(BARELY)))
+    assert [p.score for p in after] == pytest.approx([p.score for p in before], abs=1e-4)
+    learnt = more(QUICK).model.encoder.state_dict()  # what had no weight at first has one now
+    assert any(weight[:, 8:].abs().max() > 1e-3 for weight in learnt.values() if weight.shape[1:] == (24,))
+
+
+@pytest.mark.parametrize(
+    "encoder", [Transformer(layers=1), Transformer(layers=1, hidden_size=8)], ids=["wider", "projected"]
+)
+def test_an_encoder_as_wide_as_its_input_reads_no_further_stages(encoder: Encoder) -> None:
+    old = Pipeline(embedding=Embedding(8, min_count=1), encoder=encoder, head=Classifier(), device="cpu")
+    old.fit(EXAMPLES, EXAMPLES, training=BARELY, progress=False)
+    stages = [Embedding(8, min_count=1), KiwiVectors(8)]
+    pipeline = Pipeline(embedding=stages, encoder=encoder, head=Classifier(), device="cpu")
+    with pytest.raises(ConfigError, match="embedding: the encoder of the pipeline to start from cannot read more"):
+        pipeline.fit(EXAMPLES, EXAMPLES, training=BARELY, start=old, progress=False)
 
 
 def test_a_run_is_resumed_under_settings_that_make_the_same_steps(tmp_path: Path) -> None:

@@ -100,7 +100,8 @@ class Embeddings(nn.Module):
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.features = tuple(features)
-        self.output_size = sum(stage.output_size for stage in stages)
+        self.widths = tuple(stage.output_size for stage in stages)
+        self.output_size = sum(self.widths)
 
     def prepare(self, values: Mapping[str, Tensor], offsets: Tensor) -> None:
         """Called once, before training begins, with all that each feature will read; see `EmbeddingModule.prepare`."""
