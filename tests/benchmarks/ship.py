@@ -138,7 +138,7 @@ RECIPES = {
         data=_DOCS,
         limits=_TRANSLATOR_LIMITS,
         scores=("bleu", "chrf", "markup kept", "count"),
-        corpus="translation.tsv",
+        corpus="documentation.tsv",
         sample=40,
         changes=_TRANSLATOR,
     ),
