@@ -7,7 +7,8 @@
 
 The labels are the first of the training file, a tenth of which chooses the epoch. `--pretrained` also trains on from a language
 model (`korseq pretrain`), `--texts` also distils three pipelines into one on texts without labels. The network is that of
-pipelines/sentiment.toml.
+pipelines/sentiment.toml. `--only` without a name leaves its variants out; `--noise` also scores the test set as careless people
+would have written it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,10 +34,11 @@ from korseq.heads import Classifier
 from korseq.heads.classifier import ClassifierModule
 from korseq.labels import LabelSet
 from korseq.nn import Batch, Encoded
-from korseq.nn.embeddings import EmbeddingModule
+from korseq.nn.embeddings import Embedding, EmbeddingModule, EmbeddingStage, KiwiVectors, NGramEmbedding
 from korseq.nn.encoders import LSTM, Encoder
 from korseq.nn.encoders.base import EncoderModule
 from korseq.registry import component
+from korseq.text.noise import NOISES, NoiseKind
 
 Rows = list[tuple[str, str]]
 
@@ -58,6 +60,18 @@ _VARIANTS = {
     "mixup": [],
     "multi-sample dropout": [],
     "virtual adversarial": [],
+}
+# What else is read, and how what is pretrained is trained on.
+_KIWI = KiwiVectors(dropout=0.4)
+_CONTINUED: dict[str, tuple[list[EmbeddingStage], list[str]]] = {
+    "alone": ([], []),
+    "stage decay": ([], ["training.stage_decay=0.4"]),
+    "stage decay, unfrozen one after the other": ([], ["training.stage_decay=0.4", "training.unfreeze=true"]),
+    "with Kiwi's vectors": ([_KIWI], []),
+    "with n-grams and Kiwi's vectors": (
+        [NGramEmbedding(size=64, min_count=3, max_size=60000, dropout=0.5, part_dropout=0.4), _KIWI],
+        [],
+    ),
 }
 
 
@@ -183,24 +197,28 @@ def main() -> None:
     parser.add_argument("test")
     parser.add_argument("--labels", type=int, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--only", nargs="+", choices=[*_VARIANTS], default=[*_VARIANTS])
+    parser.add_argument("--only", nargs="*", choices=[*_VARIANTS], default=[*_VARIANTS])
     parser.add_argument("--pretrained", help="folder of a language model")
+    parser.add_argument("--continued", nargs="+", choices=[*_CONTINUED], default=[*_CONTINUED])
     parser.add_argument("--texts", help="file of texts without labels")
     parser.add_argument("--text", default="document", help="the column of these")
     parser.add_argument("--work", type=Path, help="folder for teachers and students")
+    parser.add_argument("--noise", action="store_true")
     arguments = parser.parse_args()
+    if arguments.texts and not arguments.work:
+        parser.error("--texts needs a folder for teachers and students, --work")
     test = labelled(arguments.test)
+    score = partial(measure, test=test, seeds=arguments.seeds, noises=NOISES if arguments.noise else ())
     for count in arguments.labels:
         train = labelled(arguments.train)[:count]
         for variant in arguments.only:
-            measure(variant, train, test, arguments.seeds, partial(fitted, variant))
+            score(variant, train, partial(fitted, variant))
         if arguments.pretrained:
-            for variant in ([], ["training.stage_decay=0.4"], ["training.stage_decay=0.4", "training.unfreeze=true"]):
-                name = " ".join(["pretrained", *variant])
-                measure(name, train, test, arguments.seeds, partial(continued, arguments.pretrained, variant))
+            for variant in arguments.continued:
+                score(f"pretrained, {variant}", train, partial(continued, arguments.pretrained, variant))
         if arguments.texts:
             make = partial(distilled, arguments.texts, arguments.text, arguments.work / str(count))
-            measure("distilled", train, test, arguments.seeds, make)
+            score("distilled", train, make)
 
 
 def labelled(file: str) -> Rows:
@@ -209,7 +227,14 @@ def labelled(file: str) -> Rows:
     return list(zip(rows["text"], map(str, rows["label"]), strict=True))
 
 
-def measure(variant: str, train: Rows, test: Rows, seeds: Sequence[int], make) -> None:
+def measure(
+    variant: str,
+    train: Rows,
+    make: Callable[[Rows, int], Pipeline],
+    test: Rows,
+    seeds: Sequence[int],
+    noises: Iterable[NoiseKind],
+) -> None:
     """Train with every seed, and print the scores."""
     found = []
     for seed in seeds:
@@ -223,6 +248,7 @@ def measure(variant: str, train: Rows, test: Rows, seeds: Sequence[int], make) -
             variant=variant,
             seed=seed,
             accuracy=found[-1],
+            noise={kind: pipeline.evaluate(test, noise=kind)["accuracy"] for kind in noises},
             seconds=round(seconds, 1),
         )
     spread = f" ± {statistics.stdev(found):.4f}" if len(found) > 1 else ""
@@ -255,11 +281,17 @@ def fitted(variant: str, train: Rows, seed: int) -> Pipeline:
     return pipeline
 
 
-def continued(run: str, changes: Sequence[str], train: Rows, seed: int) -> Pipeline:
-    """From a language model: its tokenizer, embedding and encoder, the classifier of sentiment.toml."""
+def continued(run: str, variant: str, train: Rows, seed: int) -> Pipeline:
+    """From a language model: its tokenizer, embedding and encoder, the classifier and the dropout of sentiment.toml."""
+    stages, changes = _CONTINUED[variant]
     model = read_config(Path(run) / "pipeline.toml")
     ours = settings(len(train), seed, ["training.learning_rate=1e-3", *changes])
-    pipeline = Pipeline.from_config(replace(model, head=ours.head, training=ours.training, data=ours.data))
+    known, own = model.embeddings[0], ours.embeddings[0]
+    assert isinstance(known, Embedding)
+    assert isinstance(own, Embedding)
+    read = (replace(known, dropout=own.dropout, word_dropout=own.word_dropout), *stages)
+    config = replace(model, embedding=read, head=ours.head, training=ours.training, data=ours.data)
+    pipeline = Pipeline.from_config(config)
     pipeline.fit(train, start=run, progress=False)
     return pipeline
 
