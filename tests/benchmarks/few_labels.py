@@ -214,8 +214,9 @@ def main() -> None:
         for variant in arguments.only:
             score(variant, train, partial(fitted, variant))
         if arguments.pretrained:
+            start = Pipeline.load(arguments.pretrained)
             for variant in arguments.continued:
-                score(f"pretrained, {variant}", train, partial(continued, arguments.pretrained, variant))
+                score(f"pretrained, {variant}", train, partial(continued, start, variant))
         if arguments.texts:
             make = partial(distilled, arguments.texts, arguments.text, arguments.work / str(count))
             score("distilled", train, make)
@@ -281,18 +282,17 @@ def fitted(variant: str, train: Rows, seed: int) -> Pipeline:
     return pipeline
 
 
-def continued(run: str, variant: str, train: Rows, seed: int) -> Pipeline:
+def continued(start: Pipeline, variant: str, train: Rows, seed: int) -> Pipeline:
     """From a language model: its tokenizer, embedding and encoder, the classifier and the dropout of sentiment.toml."""
     stages, changes = _CONTINUED[variant]
-    model = read_config(Path(run) / "pipeline.toml")
     ours = settings(len(train), seed, ["training.learning_rate=1e-3", *changes])
-    known, own = model.embeddings[0], ours.embeddings[0]
+    known, own = start.config.embeddings[0], ours.embeddings[0]
     assert isinstance(known, Embedding)
     assert isinstance(own, Embedding)
     read = (replace(known, dropout=own.dropout, word_dropout=own.word_dropout), *stages)
-    config = replace(model, embedding=read, head=ours.head, training=ours.training, data=ours.data)
+    config = replace(start.config, embedding=read, head=ours.head, training=ours.training, data=ours.data)
     pipeline = Pipeline.from_config(config)
-    pipeline.fit(train, start=run, progress=False)
+    pipeline.fit(train, start=start, progress=False)
     return pipeline
 
 
