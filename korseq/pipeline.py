@@ -371,7 +371,7 @@ class Pipeline:
 
         Raises:
             DataError: If the data cannot be used.
-            ConfigError: If the two do not predict the same, or texts, whose score is no mean over them.
+            ConfigError: If the two do not predict the same or read other rows, or what they predict cannot be compared.
         """
         heads = self.config.head, other.config.head
         if len({(head.metric, head.each_step) for head in heads}) > 1:

@@ -712,6 +712,19 @@ def test_evaluate_reads_pairs_with_a_beam(run: Path, monkeypatch: pytest.MonkeyP
     assert scores["signatures"]["chrf"]
 
 
+def test_two_translators_are_compared(run: Path, tmp_path: Path) -> None:
+    other = KINDS["plain"]()
+    other.fit(PAIRS, PAIRS, training=Training(epochs=1), progress=False)
+    other.save(tmp_path)
+    result = command("compare", str(run / "ko-en"), str(tmp_path), str(run / "test.tsv"), "--json")
+    found = json.loads(result.stdout)
+    made = Pipeline.load(run / "ko-en", device="cpu")
+    assert (found["score"], found["count"], found["verdict"]) == ("chrf", 16, "worse")
+    assert found["first"] == pytest.approx(made.evaluate(PAIRS)["chrf"])
+    assert found["second"] == pytest.approx(other.evaluate(PAIRS)["chrf"])
+    assert made.compare(made, PAIRS).verdict == "chance"
+
+
 def test_an_export_is_used_like_the_pipeline_it_was_made_from(run: Path) -> None:
     pytest.importorskip("ctranslate2")
     assert command("export", str(run / "ko-en"), "--out", str(run / "fast"), "--quantize", "int8").exit_code == 0

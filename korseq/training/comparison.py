@@ -54,12 +54,12 @@ class Comparison:
 
 def require_comparable(metric: str) -> None:
     """Raises:
-    ConfigError: If the main score of a metric is not made of sums over texts.
+    ConfigError: If nothing says of which sums over texts the main score of a metric is made.
     """
     if METRICS[metric].measure is None:
         raise ConfigError(
-            f"the score of a {metric} is not made of sums over texts; write the answers of both into files and compare these (of "
-            "translations: sacrebleu --paired-bs)"
+            f"two models cannot be compared by the metric '{metric}': nothing says of what sums over texts its main score is "
+            "made; give it a measure (korseq.training.measures), or compare their answers elsewhere"
         )
 
 
@@ -69,7 +69,7 @@ def compared(metric: str, gold: Sequence[Any], first: Sequence[Any], second: Seq
     Where answers are `Steps`, what is drawn are whole sequences of them.
 
     Raises:
-        ConfigError: If the score is not made of sums over texts, or says something else of each model.
+        ConfigError: If the metric has no measure, or its score says something else of each model.
     """
     require_comparable(metric)
     measure = METRICS[metric].measure

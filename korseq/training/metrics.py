@@ -138,7 +138,7 @@ class Metric:
 
     Attributes:
         score: All that is told.
-        measure: What its main score is made of, text by text, so that two models can be compared; None if it is no such score.
+        measure: What its main score is made of, text by text, so that two models can be compared; None if they cannot.
     """
 
     score: Score
@@ -164,6 +164,6 @@ METRICS: dict[str, Metric] = {
     "regression": Metric(regression, measures.SQUARED_ERROR),
     "entities": Metric(entities, measures.SPAN_F1),
     "tags": Metric(tags, measures.TAG_ACCURACY),
-    "translation": Metric(translation),
+    "translation": Metric(translation, measures.CHRF),
     "language_model": Metric(language_model, measures.PERPLEXITY),
 }

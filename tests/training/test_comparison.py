@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import EXAMPLES
+from helpers import unhurried
+from hypothesis import given
+from hypothesis import strategies as st
+from sacrebleu.metrics import CHRF
+from typer.testing import CliRunner
 
+from korseq import Pipeline, Training
+from korseq.cli import app
 from korseq.errors import ConfigError
+from korseq.generation import Generated
+from korseq.heads import Classifier
 from korseq.heads.classifier import Classification, MultiLabelClassification
 from korseq.heads.each_step import Steps
 from korseq.heads.language_model import Likelihood
 from korseq.heads.regressor import Regression
 from korseq.labels import LabelSet
+from korseq.nn import Dense, Embedding
 from korseq.spans import LabeledSpan
 from korseq.tagging import Entities, Entity, Word, Words
+from korseq.text import WhitespaceTokenizer
+from korseq.training import measures
 from korseq.training.bootstrap import RESAMPLES, resampled
 from korseq.training.comparison import compared, require_comparable
-from korseq.training.metrics import METRICS
+from korseq.training.metrics import METRICS, Metric
 
 LABELS = LabelSet(["가", "나", "다"])
 
@@ -71,6 +87,10 @@ def word(start: int, end: int, tag: str) -> Word:
     return Word("가", tag, start, end, 1.0, (), True)
 
 
+def written(*texts: str) -> list[Generated]:
+    return [Generated(text, 1.0, 0.0) for text in texts]
+
+
 SPANS = [(LabeledSpan(0, 1, "A"), LabeledSpan(2, 4, "B")), (LabeledSpan(1, 2, "A"),), ()]
 ANSWERS: dict[str, tuple[list[Any], list[Any]]] = {
     "classification": (list("가나나"), classes("가가나")),
@@ -84,8 +104,13 @@ ANSWERS: dict[str, tuple[list[Any], list[Any]]] = {
         [Entities("가" * 9, tuple(entity(*s) for s in spans)) for spans in (SPANS[0][:1], SPANS[1], SPANS[0])],
     ),
     "tags": (SPANS, [Words("가" * 9, tuple(word(*s) for s in spans)) for spans in (SPANS[0][:1], SPANS[0], SPANS[2])]),
+    "translation": (["나는 학교에 갔다.", "비가 온다.", "😀"], written("나는 학교로 갔어.", "비가 온다.", "")),
     "language_model": (["", "", ""], [Likelihood(-log, n, 0) for log, n in ((4.0, 2), (9.0, 5), (1.0, 1))]),
 }
+
+
+def test_all_that_heads_predict_can_be_compared() -> None:
+    assert ANSWERS.keys() == METRICS.keys()
 
 
 @pytest.mark.parametrize("metric", ANSWERS)
@@ -107,9 +132,67 @@ def test_steps_are_drawn_by_whole_sequences() -> None:
     assert found.interval == pytest.approx((0.5 - 0.155, 0.5 + 0.155), abs=0.03)
 
 
-def test_what_cannot_be_compared_is_refused() -> None:
-    with pytest.raises(ConfigError, match="sacrebleu --paired-bs"):
-        require_comparable("translation")
+Texts = Sequence[tuple[str, str]]
+
+
+def chrf_of(texts: Texts) -> tuple[float, float]:
+    """Of (what was to be written, what was): ours, of the sums over all texts, and sacrebleu's."""
+    gold, outputs = zip(*texts, strict=True)
+    sums = np.sum([measures.CHRF.of_text(*pair) for pair in zip(gold, written(*outputs), strict=True)], axis=0)
+    return measures.CHRF.of_sums(sums[None].astype(float))[0], CHRF().corpus_score(outputs, [gold]).score
+
+
+TRANSLATED = [
+    ("나는 어제 학교에 갔다.", "나는 어제 학교에 갔어요."),
+    ("The cat sat on the mat.", "A cat sat on the  mat ."),
+    ("비가 온다.", ""),
+    ("네", "네, 알겠습니다."),  # of which no n-gram of two and more counts as written
+    ("👍🏽 좋아요 👨‍👩‍👧", "👍 좋아요 👨‍👩‍👧‍👦\u3000!"),
+    ("", "아무것도"),
+    (" \t", "\n"),
+    ("가나다", "가나다"),
+]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        TRANSLATED,
+        TRANSLATED[:3],
+        *([pair] for pair in TRANSLATED),
+        [("가나", "가다"), ("a", "abcdefg")],
+        [("가", "")] * 3,
+    ],
+    ids=str,
+)
+def test_the_score_of_sums_is_sacrebleus_chrf(texts: Texts) -> None:
+    ours, theirs = chrf_of(texts)
+    assert ours == pytest.approx(theirs, abs=1e-9)
+
+
+@unhurried
+@given(st.lists(st.tuples(*[st.text("가나다ab. 😀\u1112\u1161", max_size=9)] * 2), min_size=1, max_size=6))
+def test_the_score_of_any_sums_is_sacrebleus_chrf(texts: Texts) -> None:
+    ours, theirs = chrf_of(texts)
+    assert ours == pytest.approx(theirs, abs=1e-9)
+
+
+def test_a_translator_is_better_or_only_happened_to_be() -> None:
+    gold = [f"{i}번 버스는 {i + 3}시에 서울역에서 떠납니다." for i in range(60)]
+    poor = written(*(text.replace("서울역", "부산").replace("떠납", "옵") for text in gold))
+    once = written(gold[0], *(answer.output for answer in poor[1:]))
+    better = compared("translation", gold, poor, written(*gold))
+    assert (better.score, better.second, better.verdict, better.count) == ("chrf", pytest.approx(100), "better", 60)
+    assert better.first == pytest.approx(CHRF().corpus_score([a.output for a in poor], [gold]).score)
+    assert better.interval[0] < better.difference < better.interval[1]
+    assert compared("translation", gold, written(*gold), poor).verdict == "worse"
+    assert compared("translation", gold, poor, once).verdict == "chance"
+
+
+def test_what_cannot_be_compared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "one of a plug-in", Metric(METRICS["classification"].score))
+    with pytest.raises(ConfigError, match="cannot be compared by the metric 'one of a plug-in': nothing says"):
+        require_comparable("one of a plug-in")
     ours, theirs = [Likelihood(-4.0, 2, 0, "morpheme")], [Likelihood(-4.0, 5, 0, "character")]
     with pytest.raises(ConfigError, match="perplexities of other tokens cannot be compared"):
         compared("language_model", [""], ours, theirs)
@@ -122,3 +205,51 @@ def test_what_is_better_depends_on_the_score() -> None:
     assert compared("regression", gold, far, near).verdict == "better"
     diverged = compared("regression", gold, near, [Regression(float("nan"))] * 200)
     assert (diverged.p, diverged.verdict) == (1, "chance")
+
+
+# The command line ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that knows the examples by heart, one that has learnt the contrary, and 40 texts."""
+    folder = tmp_path_factory.mktemp("runs")
+    other = {"긍정": "부정", "부정": "긍정"}
+    taught = {"right": EXAMPLES, "wrong": [(text, other[label]) for text, label in EXAMPLES]}
+    for name, examples in taught.items():
+        made = Pipeline(
+            tokenizer=WhitespaceTokenizer(),
+            embedding=Embedding(8, feature="form", min_count=1),
+            encoder=Dense(8),
+            head=Classifier(),
+            device="cpu",
+        )
+        training = Training(epochs=10, batch_size=4, learning_rate=0.05, precision="fp32")
+        made.fit(examples, examples, training=training, progress=False)
+        assert made.evaluate(examples)["accuracy"] == 1
+        made.save(folder / name)
+    rows = [("text", "label"), *EXAMPLES * 5]
+    (folder / "test.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in rows), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "difference", "p", "said", "verdict"),
+    [
+        ("wrong", "right", "+1.0000", "p ≤ 0.001", "the second is better", "better"),
+        ("right", "wrong", "-1.0000", "p ≤ 0.001", "the second is worse", "worse"),
+        ("right", "right", "+0.0000", "p = 1.000", "this may be chance", "chance"),
+    ],
+)
+def test_the_command_says_what_the_second_is(
+    runs: Path, first: str, second: str, difference: str, p: str, said: str, verdict: str
+) -> None:
+    command = ["compare", *(str(runs / name) for name in (first, second, "test.tsv"))]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    scores, differs, conclusion = result.stdout.splitlines()
+    assert f"({runs / first})" in scores
+    assert "over 40 texts" in scores
+    assert differs.startswith(f"difference: {difference}, 95% interval {difference} to {difference}, {p}")
+    assert conclusion == said
+    found = json.loads(CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False).stdout)
+    assert (found["verdict"], f"{found['difference']:+.4f}") == (verdict, difference)
