@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _T = TypeVar("_T")
+# What is set apart as dev unless somebody says otherwise: share, and most rows.
+_DEV_FRACTION, _MOST_DEV = 0.1, 10_000
 
 
 def read_rows(source: Source, config: Config, split: str, figures: Sequence[str] | None = None) -> Dataset:
@@ -94,11 +96,17 @@ def require_noise(config: Config, kind: str) -> None:
 
 
 def split_rows(config: Config, rows: Dataset) -> tuple[Dataset, Dataset]:
-    """The rows to learn from, and those to choose by. Pairs of texts that are equal stay together."""
+    """The rows to learn from, and those to choose by. What is learnt of texts alone, or of pairs of them, stays together where it
+    is equal."""
     strata = [config.head.stratum(value) for value in rows["label"]]
-    paired = config.head.reads == "pairs" and not config.reads_numbers
-    groups = list(zip(rows["text"], rows["label"], strict=True)) if paired else range(len(rows))
-    larger, smaller = grouped_split(strata, groups, config.data.dev_fraction, config.data.split_seed)
+    if config.head.reads == "text":
+        groups: Sequence[Hashable] = list(rows["text"])
+    elif config.head.reads == "pairs" and not config.reads_numbers:
+        groups = list(zip(rows["text"], rows["label"], strict=True))
+    else:
+        groups = range(len(rows))
+    fraction = config.data.dev_fraction or min(_DEV_FRACTION, _MOST_DEV / max(1, len(rows)))
+    larger, smaller = grouped_split(strata, groups, fraction, config.data.split_seed)
     return rows.select(larger), rows.select(smaller)
 
 

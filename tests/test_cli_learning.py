@@ -65,7 +65,7 @@ def test_fine_tuning_is_for_little_data_unless_told_otherwise(files: dict[str, P
     korseq("train", files["small.toml"], *data, *TINY, "--set", "data.dev_fraction=0.5", "--out", base)
     said = korseq("train", "--from", base, *data, "--set", "training.batch_size=4", "--out", mine)
     settings = read_config(mine / "pipeline.toml")
-    assert (settings.training.epochs, settings.training.batch_size, settings.data.dev_fraction) == (20, 4, 0.1)
+    assert (settings.training.epochs, settings.training.batch_size, settings.data.dev_fraction) == (20, 4, None)
     assert "of 80 was the best" in said.stderr.decode()  # 14 texts in four batches
     assert "20 epochs in batches of 16" in " ".join(korseq("train", "--help").stdout.decode().split())
 

@@ -19,7 +19,7 @@ from korseq.cli import app
 from korseq.data import DataSettings, SequenceOptions
 from korseq.errors import ConfigError, DataError
 from korseq.heads import Classifier, LanguageModel, Regressor, Seq2Seq, Tagger
-from korseq.labelled import read_rows
+from korseq.labelled import read_rows, split_rows
 from korseq.nn import GRU, LSTM, RNN, Dense, Embedding, NGramEmbedding, TagEmbedding, Transformer
 from korseq.nn.decoders import LSTMDecoder
 from korseq.nn.search import Beam, Sampling
@@ -319,6 +319,21 @@ def test_irregular_verbs_are_joined_as_they_were_cut() -> None:
 def test_two_directions_need_two_halves() -> None:
     with pytest.raises(ConfigError, match="states of 33 numbers have no two halves"):
         pipeline(encoder=Dense(33), head=LanguageModel(direction="both")).fit(TEXTS, TEXTS, progress=False)
+
+
+def test_equal_texts_are_on_one_side_of_the_split() -> None:
+    config = pipeline().config
+    train, dev = split_rows(config, read_rows(TEXTS * 3, config, "train"))
+    assert (len(train), len(dev)) == (3 * 5, 3)
+    assert not set(train["text"]) & set(dev["text"])
+
+
+def test_of_many_texts_ten_thousand_are_dev() -> None:
+    config = pipeline().config
+    rows = read_rows([str(i) for i in range(120_000)], config, "train")
+    assert len(split_rows(config, rows)[1]) == 10_000
+    more = replace(config, data=DataSettings(dev_fraction=0.2))
+    assert len(split_rows(more, rows)[1]) == 24_000
 
 
 def test_a_text_file_may_have_columns(tmp_path: Path) -> None:

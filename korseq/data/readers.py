@@ -55,7 +55,8 @@ class DataSettings:
         on_error: What to do with rows that cannot be used: "stop" with an error that shows the first, or "skip" and count.
         noise: Of texts to learn from: the share that is learnt from once more, as a careless writer would have put it (see
             `korseq.text.noise`).
-        dev_fraction: Share of the training data set apart as dev where there is no dev file.
+        dev_fraction: Share of the training data set apart as dev where there is no dev file; None for a tenth, but at most 10,000
+            rows, for more only take time.
         split_seed: Chooses which rows those are.
     """
 
@@ -75,7 +76,7 @@ class DataSettings:
     encoding: str = "utf-8"
     on_error: Literal["stop", "skip"] = "stop"
     noise: float = Field(default=0.0, ge=0, le=1)
-    dev_fraction: float = Field(default=0.1, gt=0, lt=1)
+    dev_fraction: float | None = Field(default=None, gt=0, lt=1)
     split_seed: int = 0
 
 
