@@ -75,7 +75,7 @@ def read_rows(source: Source, config: Config, split: str, figures: Sequence[str]
 
 def _worth_learning(rows: Dataset, options: DataSettings) -> Dataset:
     """The pairs that the settings do not leave out; says how many there are of which kind."""
-    kept, counts = kept_pairs(rows["text"], rows["label"], options.pairs)
+    kept, counts = kept_pairs(rows["text"][:], rows["label"][:], options.pairs)
     if not kept:
         raise DataError("data.pairs leaves nothing to learn from", name_of(rows))
     if counts:
@@ -98,11 +98,11 @@ def require_noise(config: Config, kind: str) -> None:
 def split_rows(config: Config, rows: Dataset) -> tuple[Dataset, Dataset]:
     """The rows to learn from, and those to choose by. What is learnt of texts alone, or of pairs of them, stays together where it
     is equal."""
-    strata = [config.head.stratum(value) for value in rows["label"]]
+    strata = [config.head.stratum(value) for value in rows["label"][:]]
     if config.head.reads == "text":
-        groups: Sequence[Hashable] = list(rows["text"])
+        groups: Sequence[Hashable] = rows["text"][:]
     elif config.head.reads == "pairs" and not config.reads_numbers:
-        groups = list(zip(rows["text"], rows["label"], strict=True))
+        groups = list(zip(rows["text"][:], rows["label"][:], strict=True))
     else:
         groups = range(len(rows))
     fraction = config.data.dev_fraction or min(_DEV_FRACTION, _MOST_DEV / max(1, len(rows)))
@@ -123,7 +123,7 @@ def labels_of(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet
         DataError: If the head can learn nothing from them.
     """
     try:
-        found = config.head.learn_labels(rows["label"])
+        found = config.head.learn_labels(rows["label"][:])
     except ValueError as error:
         raise DataError(str(error), name_of(rows)) from None
     return known if known is not None and set(found.labels) <= set(known.labels) else found
@@ -157,7 +157,7 @@ def analyze_rows(config: Config, rows: Dataset, progress: bool) -> tuple[Iterabl
         return stored, []
     analyses, words = list(stored), None
     if config.head.unit == "word":  # the data says which these are
-        words = [[(s.start, s.end) for s in config.head.canonical(value)] for value in rows["label"]]
+        words = [[(s.start, s.end) for s in config.head.canonical(value)] for value in rows["label"][:]]
     return analyses, units_in(config, analyses, words)
 
 
@@ -167,14 +167,14 @@ def texts_of(config: Config, rows: Dataset) -> Dataset:
 
     if config.head.texts == 1:
         return rows
-    pairs = zip(rows["text"], rows["second"], strict=True)
+    pairs = zip(rows["text"][:], rows["second"][:], strict=True)
     return datasets.Dataset.from_dict({"text": list(chain.from_iterable(pairs))})
 
 
 def masked_sides(config: Config, rows: Dataset) -> tuple[Sequence[str], Sequence[str]]:
     """The texts that are read, and those to be written, as the network sees them: with slots for what is copied."""
-    sources = () if config.reads_numbers else texts_of(config, rows)["text"]
-    targets = rows["label"] if isinstance(config.head, Seq2Seq) else ()
+    sources = () if config.reads_numbers else texts_of(config, rows)["text"][:]
+    targets = rows["label"][:] if isinstance(config.head, Seq2Seq) else ()
     if not config.copies:
         return sources, targets
     masks = [masked(source, config.copies) for source in sources]
@@ -245,7 +245,7 @@ def _with_targets(
 def _of_each(rows: Dataset, read: Callable[[Any], _T]) -> list[_T]:
     """What is made of the target value of each row; an error says which row it is."""
     found = []
-    for row, value in zip(rows["row"], rows["label"], strict=True):
+    for row, value in zip(rows["row"][:], rows["label"][:], strict=True):
         try:
             found.append(read(value))
         except ValueError as error:
@@ -283,7 +283,7 @@ def _with_tags(
 
 def gold_of(config: Config, rows: Dataset) -> list[Any]:
     """What is to be found in labelled rows, as metrics compare it with answers."""
-    return [config.head.canonical(value) for value in rows["label"]]
+    return [config.head.canonical(value) for value in rows["label"][:]]
 
 
 def scores_of(config: Config, gold: Sequence[Any], answers: Sequence[Prediction], encoded: Encoded) -> Scores:

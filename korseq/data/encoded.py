@@ -96,7 +96,7 @@ def analyze(
     import datasets
 
     digest = hashlib.sha256(f"{tokenizer.fingerprint()} {max_characters} ".encode())
-    for text in dataset["text"]:
+    for text in dataset["text"][:]:
         encoded = text.encode()
         digest.update(b"%d " % len(encoded) + encoded)
     key = digest.hexdigest()[:32]
