@@ -157,7 +157,8 @@ def pretrain(
 - `korseq distill runs/a --student small.toml --set data.train=reviews.csv --texts more.txt --out runs/small` (and
 texts without labels)
 
-The same command goes on after Ctrl-C while the teachers answer; with `--resume` while the student learns."""
+The same command goes on after Ctrl-C while the teachers answer; with `--resume` while the student learns. What the teachers
+answered stays in `OUT/teaching`, and is used again for the same teachers and texts."""
 )
 def distill(
     teachers: Annotated[
@@ -179,7 +180,14 @@ def distill(
     set_: Changes = None,
     seed: Seed = None,
     resume: Resume = False,
-    overwrite: Overwrite = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace the student in OUT. The teachers are asked again only for what they have not answered yet, or where "
+            "their answers are damaged.",
+        ),
+    ] = False,
 ) -> None:
     """Train one pipeline on the answers of several others, on texts with labels and without (knowledge distillation)."""
     from korseq import Pipeline
