@@ -242,10 +242,9 @@ def _require_possible(config: Config, space: Mapping[str, Choice]) -> None:
 
     def fits() -> bool:
         """Whether the value goes together with some others, drawn at random: not with all, of which one may be the wrong one."""
-        others = {path: random.choice(chosen.examples()) for path, chosen in space.items() if random.random() < 0.5}
-        together = others | {name: value}
+        others = [f"{path}={random.choice(other.examples())}" for path, other in space.items() if random.random() < 0.5]
         try:
-            changed(config, [f"{path}={together[path]}" for path in space if path in together])
+            changed(config, [*others, f"{name}={value}"])  # last, or another one may take its place
         except ConfigError:
             return False
         return True

@@ -179,6 +179,7 @@ def test_a_trial_that_does_worse_than_most_is_given_up() -> None:
     ("space", "message"),
     [
         ({"encoder.hidden": Choice(("4", "8"))}, "hidden_size"),
+        ({"encoder.hidden": Choice(("4", "8")), "encoder": Choice(('{type="LSTM"}', '{type="GRU"}'))}, "hidden_size"),
         ({"training.batch_size": Choice(low=-4, high=8)}, "greater than or equal to 1"),
     ],
 )
