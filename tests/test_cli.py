@@ -160,6 +160,8 @@ def test_evaluate_says_what_careless_writing_costs(run: Path, tmp_path: Path) ->
     assert scores["noise"]["nfd"] == {"accuracy": scores["accuracy"], "difference": 0}
     for cost in scores["noise"].values():
         assert cost["difference"] == cost["accuracy"] - scores["accuracy"]
+    told = " ".join(korseq("evaluate", "--help").stdout.decode().replace("│", " ").split())
+    assert "about a fifth of the words misspelt" in told
 
 
 def test_several_seeds_are_trained_and_compared(
