@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from korseq import __version__
 from korseq.card import training_card
 from korseq.config import Config
 from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
-from korseq.errors import ConfigError, DataError, ProcessingError
+from korseq.errors import CheckpointError, ConfigError, DataError, ProcessingError
 from korseq.files import making
 from korseq.heads import Head
 from korseq.labelled import read_rows, split_rows, with_names
@@ -69,14 +70,16 @@ def distill(
         weight: Share of the teachers' answer where a text has a class or a number.
         out: Folder for the student.
         resume: Continue the broken training in `out`.
-        overwrite: Ask the teachers anew, whatever lies in `out`.
+        overwrite: Ask a teacher anew where its answers in `out` are damaged or belong to something else. Those that fit are kept
+            in any case, and the student is trained anew without `resume`.
         workers: Processes that ask the teachers; None for as many as there are cores.
         progress: Show bars and dev scores on stderr.
 
     Raises:
         ConfigError: If teachers and student do not go together, or several processes run.
         DataError: If the data cannot be used, or there is nothing to learn from, or to choose by.
-        ProcessingError: If the teachers' answers cannot be written.
+        ProcessingError: If the teachers' answers cannot be written, or those in `out` belong to something else.
+        CheckpointError: If these are damaged, a teacher is no trained pipeline, or there is no training to resume.
     """
     teachers, texts = _several(teachers), _several(texts)
     config, folder = student.config, Path(out).resolve() / _FOLDER
@@ -91,7 +94,7 @@ def distill(
     config.require_single_texts()
     learnt, held_out = _labelled(config, train, dev)
     _require_teachers(config, teachers, learnt, held_out)
-    corpus = _corpus(learnt, held_out, texts, text, config.data.encoding)
+    corpus = _corpus(learnt, held_out, texts, text, config.data.encoding, progress)
     asked = range(0 if learnt is None or config.head.blends else len(learnt), len(corpus))
     answers = [_asked(one, corpus.select(asked), folder, workers, overwrite, progress) for one in teachers]
     rows = _lessons(config.head, learnt, corpus["text"], answers, weight)
@@ -195,7 +198,12 @@ def _require_teachers(
 
 
 def _corpus(
-    learnt: Dataset | None, held_out: Dataset, files: Sequence[str | Path], column: str | None, encoding: str
+    learnt: Dataset | None,
+    held_out: Dataset,
+    files: Sequence[str | Path],
+    column: str | None,
+    encoding: str,
+    progress: bool,
 ) -> Dataset:
     """All texts, those with labels first, with their numbers in the column `number`."""
     import datasets
@@ -205,11 +213,12 @@ def _corpus(
     for file in files:
         rows = read(file, DataSettings(text=column, encoding=encoding, on_error="skip"), labelled=False, kind="text")
         new = [text for text in dict.fromkeys(rows["text"]) if text not in known]
-        print(
-            f"korseq: {name_of(rows)}: {len(new):,} texts without labels; {len(rows) - len(new):,} are there already, "
-            f"{skipped_rows(rows):,} cannot be used",
-            file=sys.stderr,
-        )
+        if progress:
+            print(
+                f"korseq: {name_of(rows)}: {len(new):,} texts without labels; {len(rows) - len(new):,} are there already, "
+                f"{skipped_rows(rows):,} cannot be used",
+                file=sys.stderr,
+            )
         known.update(new)
         found += new
     return datasets.Dataset.from_dict({"text": found, "number": range(len(found))})
@@ -233,9 +242,13 @@ def _asked(
             staged.replace(texts)
     if progress:
         print(f"korseq: {teacher} answers {len(corpus):,} texts", file=sys.stderr)
-    summary = process(
-        Predict(teacher), texts, answers, keep=["number"], workers=workers, overwrite=overwrite, progress=progress
-    )
+    ask = partial(process, Predict(teacher), texts, answers, keep=["number"], workers=workers, progress=progress)
+    try:
+        summary = ask()
+    except (CheckpointError, ProcessingError) as error:
+        if not overwrite or "--overwrite" not in str(error):  # which says whether that would mend it
+            raise
+        summary = ask(overwrite=True)
     if summary.rejected:
         warnings.warn(f"{summary.rejected:,} texts were set aside, see {summary.rejected_file}", stacklevel=3)
     return answers

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 JOURNAL, BEST_SETTINGS, BEST = "trials.jsonl", "best.toml", "best"
 _LOCK = "lock"
 _RANGE = {"low", "high", "log", "step"}
+# So many combinations are looked at before a value counts as one that fits none: less than a tenth of a second.
+_DRAWS = 200
 
 
 @dataclass(frozen=True)
@@ -171,17 +175,15 @@ def tune(
         progress: Show bars, dev scores and failures on stderr.
 
     Raises:
-        ConfigError: If Optuna is not installed, a setting of the space does not exist or cannot have its values, or several
-            processes run.
+        ConfigError: If Optuna is not installed, a setting of the space does not exist or has a value that goes with nothing
+            else in the space, or several processes run.
         CheckpointError: If `out` holds trials of something else, another process is tuning there, or it cannot be written.
         KeyboardInterrupt: After Ctrl-C; the trial that was broken off is made again.
     """
     optuna = _optuna()
     if processes() > 1:
         raise ConfigError("tuning runs in one process; start korseq without accelerate launch or torchrun")
-    for name, choice in space.items():
-        for value in choice.examples():
-            changed(config, [f"{name}={value}"])
+    _require_possible(config, space)
     train, dev = (
         source if source is None or isinstance(source, str | Path) or hasattr(source, "column_names") else list(source)
         for source in (train, dev)
@@ -233,6 +235,29 @@ def tune(
         ]
 
 
+def _require_possible(config: Config, space: Mapping[str, Choice]) -> None:
+    """Raise ConfigError for a value that is wrong by itself and in every combination that is looked at. A value may need another
+    one of the space; combinations that are wrong are trials that fail."""
+    random = Random(0)
+
+    def fits() -> bool:
+        """Whether the value goes together with some others, drawn at random: not with all, of which one may be the wrong one."""
+        others = [f"{path}={random.choice(other.examples())}" for path, other in space.items() if random.random() < 0.5]
+        try:
+            changed(config, [*others, f"{name}={value}"])  # last, or another one may take its place
+        except ConfigError:
+            return False
+        return True
+
+    for name, choice in space.items():
+        for value in choice.examples():
+            try:
+                changed(config, [f"{name}={value}"])
+            except ConfigError:
+                if not any(fits() for _ in range(_DRAWS)):
+                    raise
+
+
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """While no other process tunes in the folder."""
@@ -252,13 +277,17 @@ def _trained(
 
     Raises:
         KeyboardInterrupt: If Ctrl-C came between.
+        TrainingError: If the score is no number, by which nothing can be chosen.
     """
     pipeline = Pipeline.from_config(config)
     outcome = pipeline.fit(train, dev, progress=progress, reports=[watch])
     if outcome.interrupted:
         raise KeyboardInterrupt
-    assert outcome.dev is not None
-    return pipeline, outcome.dev
+    scores = outcome.dev
+    assert scores is not None
+    if math.isnan(scores[scores.main]):
+        raise TrainingError(f"{scores.main} on dev is not a number; the training went wrong, or dev cannot be scored")
+    return pipeline, scores
 
 
 def _done(study: Study) -> list[FrozenTrial]:
@@ -280,7 +309,7 @@ class _Watch:
     ) -> None: ...
 
     def step(self, step: Step) -> None:
-        if step.scores is None:
+        if step.scores is None or math.isnan(_worth(step.scores)):  # which is neither better nor worse than others
             return
         self.trial.report(_worth(step.scores), self.evaluations)
         self.evaluations += 1

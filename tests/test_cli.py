@@ -14,10 +14,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from browser import BROWSER, browse
 from command_line import KORSEQ, korseq, program
 from conftest import EXAMPLES, small_pipeline
 from helpers import PAIRS
+from safetensors.torch import load_file
 
 import korseq.demo as korseq_demo
 from korseq import ConfigError, Pipeline, Training
@@ -26,6 +28,7 @@ from korseq.heads import Classifier, EachStep, Regressor
 from korseq.nn import GRU, Embedding, FeatureSequence, PairPooling
 from korseq.text import WhitespaceTokenizer
 from korseq.text.noise import NOISES
+from korseq.training import Outcome
 
 TINY = ["--set", "training.epochs=2", "--set", "training.precision=fp32"]
 
@@ -139,6 +142,26 @@ def test_a_closed_pipe_is_no_error(run: Path, tmp_path: Path) -> None:
     process.wait(timeout=60)
 
 
+def test_export_writes_the_same_pipeline_in_fewer_bits(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("korseq.packing._LEAST", 64)  # this one has no large matrices
+    small, half = tmp_path / "small", tmp_path / "half"
+    korseq("export", run, "--format", "korseq", "--quantize", "int8", "--out", small)
+    korseq("export", run, "--format", "korseq", "--out", half)
+    assert {tensor.dtype for tensor in load_file(small / "model.safetensors").values()} > {torch.int8}
+    assert {tensor.dtype for tensor in load_file(half / "model.safetensors").values()} == {torch.float16}
+    for exported in (small, half):
+        assert json.loads(korseq("predict", exported, "정말 재미있게 봤어요").stdout)["label"] == "긍정"
+    again = korseq("export", run, "--format", "korseq", "--quantize", "int8", "--out", small, code=1).stderr.decode()
+    assert "holds a pipeline already; choose another folder" in again
+    wrong = ["export", run, "--format", "korseq", "--quantize", "int4", "--out", tmp_path / "x"]
+    assert "int4" in korseq(*wrong, code=1).stderr.decode()
+    assert (
+        "did you mean 'korseq'" in korseq("export", run, "--format", "korsek", "--out", small, code=1).stderr.decode()
+    )
+
+
 def test_evaluate_prints_one_json_object(run: Path, tmp_path: Path) -> None:
     result = korseq("evaluate", run, examples_file(tmp_path), "--json")
     scores = json.loads(result.stdout)
@@ -160,6 +183,8 @@ def test_evaluate_says_what_careless_writing_costs(run: Path, tmp_path: Path) ->
     assert scores["noise"]["nfd"] == {"accuracy": scores["accuracy"], "difference": 0}
     for cost in scores["noise"].values():
         assert cost["difference"] == cost["accuracy"] - scores["accuracy"]
+    told = " ".join(korseq("evaluate", "--help").stdout.decode().replace("│", " ").split())
+    assert "about a fifth of the words misspelt" in told
 
 
 def test_several_seeds_are_trained_and_compared(
@@ -186,6 +211,14 @@ def test_several_seeds_are_trained_and_compared(
     ]
     for word in ("dev", "test: accuracy", "mean", "standard deviation"):
         assert word in text
+    kept = json.loads((out / "scores.json").read_text(encoding="utf-8"))
+    assert list(kept["seeds"]) == ["5", "6"]
+    for seed, scored in kept["seeds"].items():
+        assert scored["test"] == json.loads(korseq("evaluate", out / f"seed-{seed}", data, "--json").stdout)
+    first, second = (scored["test"]["accuracy"] for scored in kept["seeds"].values())
+    assert kept["mean"]["test"]["accuracy"] == (first + second) / 2
+    assert kept["standard deviation"]["test"]["accuracy"] == pytest.approx(abs(first - second) / 2**0.5)
+    assert set(kept["mean"]) == set(kept["standard deviation"]) == {"dev", "test"}
     assert "seed-5: holds a trained pipeline already" in korseq(*command, "--seed", 5, code=1).stderr.decode()
     shutil.rmtree(out / "seed-6")
     assert korseq(*command, "--seed", 5, "--resume").stdout.decode() == text  # the second from its beginning
@@ -200,6 +233,16 @@ def test_several_seeds_are_trained_and_compared(
     other.write_text("본문칸,정답칸\n정말 재미있게 봤어요,긍정\n", encoding="utf-8")
     columns = ["--text", "본문칸", "--label", "정답칸"]
     assert json.loads(korseq("compare", out / "seed-5", out / "seed-6", other, "--json", *columns).stdout)["count"] == 1
+
+
+def test_scores_of_trainings_that_are_replaced_do_not_stay(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pipeline, "fit", lambda *arguments, **options: Outcome(1, 0, None, True))  # Ctrl-C
+    (tmp_path / "scores.json").write_text("{}")
+    command = ["train", config, "--set", f"data.train={examples_file(tmp_path)}", "--seeds", 2, "--out", tmp_path]
+    korseq(*command, "--overwrite", code=130)
+    assert not (tmp_path / "scores.json").exists()
 
 
 def test_evaluate_takes_other_column_names(run: Path, tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 from command_line import korseq
@@ -16,6 +20,9 @@ from korseq.data import DataSettings
 from korseq.heads import Classifier, LanguageModel
 from korseq.nn import GRU, Embedding
 from korseq.text import SyllableTokenizer
+from korseq.training import Outcome
+from korseq.training.loop import Step
+from korseq.training.reports import MetricsFile
 
 TINY = ["--set", "training.epochs=2", "--set", "training.precision=fp32", "--set", "training.batch_size=4"]
 
@@ -81,11 +88,81 @@ def test_a_student_learns_from_a_teacher(files: dict[str, Path], tmp_path: Path)
     korseq("train", files["small.toml"], *data, *TINY, "--out", teacher)
     command = ["distill", teacher, "--student", files["small.toml"], *data, "--texts", files["texts.txt"], *TINY]
     said = korseq(*command, "--set", f"data.test={files['labelled.tsv']}", "--out", student)
-    assert "8 texts without labels" in said.stderr.decode()
+    assert "8 texts without labels; 0 are there already, 0 cannot be used" in said.stderr.decode()
     assert "accuracy" in said.stdout.decode()
     assert str(teacher) in Pipeline.load(student).card
     assert Pipeline.load(student).config.data.train == str(files["labelled.tsv"])
     assert "holds a trained pipeline" in korseq(*command, "--out", student, code=1).stderr.decode()
+    (answers,) = (student / "teaching").glob("answers-*.jsonl")
+    written = answers.stat().st_mtime_ns
+    korseq(*command, "--seed", 1, "--overwrite", "--out", student)
+    assert Pipeline.load(student).config.training.seed == 1
+    assert answers.stat().st_mtime_ns == written  # the teacher was not asked again
+    assert "asked again only" in " ".join(korseq("distill", "--help").stdout.decode().replace("│", " ").split())
+
+
+def interrupting(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Have Ctrl-C pressed in a training, once."""
+    whole, left = MetricsFile.step, [step]
+
+    def pressed(self: MetricsFile, made: Step) -> None:
+        whole(self, made)
+        if made.step in left:
+            left.clear()
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(MetricsFile, "step", pressed)
+
+
+def test_distillation_that_was_broken_off_goes_on(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, student = tmp_path / "teacher", tmp_path / "student"
+    data = ["--set", f"data.train={files['labelled.tsv']}"]
+    korseq("train", files["small.toml"], *data, *TINY, "--out", teacher)
+    command = ["distill", teacher, "--student", files["small.toml"], *data, *TINY, "--workers", 1, "--out", student]
+    with monkeypatch.context() as patch:  # while the teacher answers
+        patch.setattr("korseq.distillation.process", mock.Mock(side_effect=KeyboardInterrupt))
+        assert "interrupted; the same command goes on" in korseq(*command, code=130).stderr.decode()
+    interrupting(monkeypatch, step=2)
+    broken = korseq(*command, code=130).stderr.decode()
+    assert "interrupted after step 2; go on with the same command and --resume" in broken
+    (answers,) = (student / "teaching").glob("answers-*.jsonl")
+    written = answers.stat().st_mtime_ns
+    korseq(*command, "--resume")
+    assert answers.stat().st_mtime_ns == written
+    assert set(Pipeline.load(student)("정말 재미있다").scores) == {"긍정", "부정"}
+
+
+def test_trials_that_were_broken_off_go_on(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    space, out = tmp_path / "space.toml", tmp_path / "tune"
+    space.write_text('"training.learning_rate" = [1e-3, 2e-2]\n', encoding="utf-8")
+    command = ["tune", files["small.toml"], "--set", f"data.train={files['labelled.tsv']}", *TINY, "--space", space]
+    whole, fits = Pipeline.fit, iter(range(9))
+
+    def interrupted(self: Pipeline, *arguments: Any, **options: Any) -> Outcome:
+        outcome = whole(self, *arguments, **options)
+        return replace(outcome, interrupted=next(fits) == 1)
+
+    monkeypatch.setattr(Pipeline, "fit", interrupted)
+    broken = korseq(*command, "--trials", 2, "--out", out, code=130)
+    assert "interrupted; the same command goes on" in broken.stderr.decode()
+    again = korseq(*command, "--trials", 2, "--out", out)
+    assert next(fits) == 3  # the first trial was not made again
+    assert [line.split()[1] for line in again.stdout.decode().splitlines() if line.startswith("│")] == ["1", "3"]
+    assert Pipeline.load(out / "best").config == read_config(out / "best.toml")
+
+
+def test_without_optuna_it_is_said_how_to_get_it(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    command = ["tune", files["small.toml"], "--set", f"data.train={files['labelled.tsv']}", "--out", tmp_path / "tune"]
+    assert "tuning needs Optuna: pip install 'korseq[tune]'" in korseq(*command, code=1).stderr.decode()
+    assert not (tmp_path / "tune").exists()
 
 
 def test_trials_end_with_the_best_settings(files: dict[str, Path], tmp_path: Path) -> None:

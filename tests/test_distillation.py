@@ -59,7 +59,7 @@ def test_a_student_learns_from_its_teachers_alone(
     student, outcome = learnt()
     assert outcome.best_score == 1
     assert [student(text).label for text in TEXTS] == [label for _, label in EXAMPLES]
-    assert "10 texts without labels; 1 are there already, 0 cannot be used" in capsys.readouterr().err
+    assert "korseq" not in capsys.readouterr().err  # which is asked to be silent
     saved = Pipeline.load(out, device="cpu")
     assert saved(TEXTS[0]) == student(TEXTS[0])
     assert str(teachers[1]) in saved.card
@@ -74,6 +74,39 @@ def test_a_student_learns_from_its_teachers_alone(
     assert len(before) == 2
     assert learnt()[0](TEXTS[0]) == student(TEXTS[0])
     assert answered() == before  # they were not asked again
+
+
+@pytest.mark.parametrize(
+    ("refusal", "overwrite", "asked"),
+    [
+        (CheckpointError("job.json: is damaged; begin anew with --overwrite"), False, [False]),
+        (CheckpointError("job.json: is damaged; begin anew with --overwrite"), True, [False, True]),
+        (
+            ProcessingError("belongs to another job. Give another --out, or begin anew with --overwrite"),
+            True,
+            [False, True],
+        ),
+        (ProcessingError("cannot go on (No space left on device)"), True, [False]),  # what was answered is kept
+    ],
+)
+def test_teachers_are_asked_anew_only_where_their_answers_are_of_no_use(
+    refusal: Exception,
+    overwrite: bool,
+    asked: list[bool],
+    teachers: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+
+    def refused(*arguments: object, overwrite: bool = False, **options: object) -> None:
+        found.append(overwrite)
+        raise refusal
+
+    monkeypatch.setattr("korseq.distillation.process", refused)
+    with pytest.raises(type(refusal)):
+        distill(teachers, syllables(Classifier()), EXAMPLES, EXAMPLES, out=tmp_path, overwrite=overwrite)
+    assert found == asked
 
 
 def test_labels_are_mixed_with_what_teachers_say() -> None:

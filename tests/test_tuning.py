@@ -172,12 +172,14 @@ def test_a_trial_that_does_worse_than_most_is_given_up() -> None:
     _Watch(study.ask()).step(replace(step, scores=Scores({"x": 0.95}, "x")))
     with pytest.raises(optuna.TrialPruned):
         _Watch(study.ask()).step(replace(step, scores=Scores({"x": 0.95}, "x", higher_is_better=False)))
+    _Watch(study.ask()).step(replace(step, scores=Scores({"x": float("nan")}, "x")))
 
 
 @pytest.mark.parametrize(
     ("space", "message"),
     [
         ({"encoder.hidden": Choice(("4", "8"))}, "hidden_size"),
+        ({"encoder.hidden": Choice(("4", "8")), "encoder": Choice(('{type="LSTM"}', '{type="GRU"}'))}, "hidden_size"),
         ({"training.batch_size": Choice(low=-4, high=8)}, "greater than or equal to 1"),
     ],
 )
@@ -186,6 +188,45 @@ def test_settings_that_do_not_exist_are_refused_before_any_training(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         tune(config, space, 3, EXAMPLES, DEV, out=tmp_path, progress=False)
+
+
+def test_values_may_need_others_of_the_space(config: Config, tmp_path: Path) -> None:
+    space = {"training.unfreeze": Choice(("true", "false")), "training.epochs": Choice(("2", "4"))}
+    short = changed(config, ["training.epochs=2"])
+    found = tune(short, space, 8, EXAMPLES, DEV, out=tmp_path / "tune", progress=False)
+    assert {tried.state for tried in found if tried.settings["training.epochs"] == "4"} == {"complete"}
+    for tried in found:
+        assert ("training.epochs must be at least" in (tried.error or "")) == (tried.state == "fail")
+    wrong = space | {"training.epoch": Choice(("2", "4"))}  # which is told, and not that something needs more epochs
+    with pytest.raises(ConfigError, match=r"--set: training.epoch: unknown key; did you mean 'epochs'"):
+        tune(short, wrong, 8, EXAMPLES, DEV, out=tmp_path / "wrong", progress=False)
+    with pytest.raises(ConfigError, match=r"training.unfreeze: adds a stage"):
+        tune(
+            short, space | {"training.epochs": Choice(("1", "2"))}, 8, EXAMPLES, DEV, out=tmp_path / "x", progress=False
+        )
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_a_score_that_is_no_number_is_a_failure(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, trials = Pipeline.fit, iter(range(3))
+
+    def diverged(self: Pipeline, *arguments: Any, **options: Any) -> Any:
+        outcome = whole(self, *arguments, **options)
+        assert outcome.dev is not None
+        nan = replace(outcome.dev, values=outcome.dev.values | {"accuracy": float("nan")})
+        return replace(outcome, dev=nan) if next(trials) != 1 else outcome
+
+    monkeypatch.setattr(Pipeline, "fit", diverged)
+    (first,) = tune(config, SPACE, 1, EXAMPLES, DEV, out=tmp_path, progress=False)
+    assert (first.state, first.score) == ("fail", None)
+    assert "accuracy on dev is not a number" in (first.error or "")
+    assert not (tmp_path / "best").exists()
+    found = tune(config, SPACE, 3, EXAMPLES, DEV, out=tmp_path, progress=False)
+    assert [tried.state for tried in found] == ["fail", "complete", "fail"]
+    best = read_config(tmp_path / "best.toml")
+    assert best == changed(config, [f"{name}={value}" for name, value in found[1].settings.items()])
 
 
 def test_a_space_is_read_from_toml(tmp_path: Path) -> None:

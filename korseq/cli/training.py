@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from korseq.training import Outcome, Scores
 
 commands = typer.Typer()
+
+# In OUT, of several trainings: what each scored, with mean and standard deviation.
+_SCORES = "scores.json"
 
 Changes = Annotated[
     list[str] | None,
@@ -68,7 +72,11 @@ def train(
     overwrite: Overwrite = False,
     seed: Seed = None,
     seeds: Annotated[
-        int, typer.Option(help="Train so many times, with training.seed and the next ones, into OUT/seed-N.", min=1)
+        int,
+        typer.Option(
+            help=f"Train so many times, with training.seed and the next ones, into OUT/seed-N; all scores go to OUT/{_SCORES}.",
+            min=1,
+        ),
     ] = 1,
 ) -> None:
     """Train a pipeline: on texts and labels, two texts and a label, or numbers and labels (CSV, TSV, JSON lines, Parquet), on
@@ -97,6 +105,8 @@ def train(
     begun = [folder for folder in folders if any((folder / name).exists() for name in (PIPELINE_FILE, CHECKPOINT_FILE))]
     if resume and not begun:
         raise CheckpointError(f"{out}: there is no training to resume here; leave --resume out to begin one")
+    if seeds > 1:
+        (out / _SCORES).unlink(missing_ok=True)  # of trainings that may be replaced
     found = []
     for number, folder in zip(several, folders, strict=True):
         seeded = replace(settings, training=replace(settings.training, seed=number))
@@ -105,6 +115,7 @@ def train(
             break
         found.append(result)
     if seeds > 1 and found:
+        _keep_seeds(out, several, found)
         _print_seeds(several, found)
     elif found and found[0].test is not None:
         print_scores(found[0].test, False)
@@ -157,7 +168,8 @@ def pretrain(
 - `korseq distill runs/a --student small.toml --set data.train=reviews.csv --texts more.txt --out runs/small` (and
 texts without labels)
 
-The same command goes on after Ctrl-C while the teachers answer; with `--resume` while the student learns."""
+The same command goes on after Ctrl-C while the teachers answer; with `--resume` while the student learns. What the teachers
+answered stays in `OUT/teaching`, and is used again for the same teachers and texts."""
 )
 def distill(
     teachers: Annotated[
@@ -179,7 +191,14 @@ def distill(
     set_: Changes = None,
     seed: Seed = None,
     resume: Resume = False,
-    overwrite: Overwrite = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace the student in OUT. The teachers are asked again only for what they have not answered yet, or where "
+            "their answers are damaged.",
+        ),
+    ] = False,
 ) -> None:
     """Train one pipeline on the answers of several others, on texts with labels and without (knowledge distillation)."""
     from korseq import Pipeline
@@ -323,6 +342,29 @@ def _ended(outcome: Outcome, out: Path) -> bool:
         went = f"saved {out} (step {outcome.best_step:,} of {outcome.steps:,} was the best)"
     print(f"korseq: {went}", file=sys.stderr)
     return not outcome.interrupted
+
+
+def _keep_seeds(out: Path, seeds: Sequence[int], found: Sequence[_Found]) -> None:
+    """Write what each training scored, and the mean and spread of all."""
+    import statistics
+
+    from korseq.files import making, write_files
+    from korseq.training.run import is_main_process
+
+    def over_all(summary: Callable[[list[float]], float]) -> dict[str, Any]:
+        tests = [one.test.values for one in found if one.test is not None]
+        numbers = [name for name, value in tests[0].items() if isinstance(value, float)] if tests else []
+        test = {name: summary([values[name] for values in tests]) for name in numbers}
+        return {"dev": summary([one.dev for one in found])} | ({"test": test} if tests else {})
+
+    each = [{"dev": one.dev} | ({} if one.test is None else {"test": one.test.values}) for one in found]
+    scores: dict[str, Any] = {"seeds": dict(zip(seeds, each, strict=False)), "mean": over_all(statistics.mean)}
+    if len(found) > 1:
+        scores["standard deviation"] = over_all(statistics.stdev)
+    if is_main_process():
+        with making(out, CheckpointError):
+            write_files(out, {_SCORES: json.dumps(scores, ensure_ascii=False, indent=1).encode()})
+        print(f"korseq: wrote {out / _SCORES}", file=sys.stderr)
 
 
 def _print_seeds(seeds: Sequence[int], found: Sequence[_Found]) -> None:

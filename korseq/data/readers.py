@@ -53,8 +53,8 @@ class DataSettings:
         subset: The configuration of a hub dataset that has several (`klue` has `ynat`, `nli`, …).
         encoding: Of text files.
         on_error: What to do with rows that cannot be used: "stop" with an error that shows the first, or "skip" and count.
-        noise: Of texts to learn from: the share that is learnt from once more, as a careless writer would have put it (see
-            `korseq.text.noise`).
+        noise: Of texts to learn from: the share that is learnt from once more, as a careless writer of Korean would have put it
+            (see `korseq.text.noise`), but for those that stay as they are. Of pairs it is put into the source alone.
         dev_fraction: Share of the training data set apart as dev where there is no dev file; None for a tenth, but at most 10,000
             rows, for more only take time.
         split_seed: Chooses which rows those are.

@@ -1,4 +1,4 @@
-"""Noise: texts as careless people and programs write them.
+"""Noise: Korean texts as careless people and programs write them.
 
 Noise is a list of edits, which tell what becomes of every place in a text. To add a kind: a function from a text and a generator
 of random numbers to edits, in order and without overlap, its name in `NoiseKind`, and its line in `NOISES`.
@@ -48,8 +48,8 @@ def no_spaces(text: str, random: Random) -> list[Edit]:
 
 
 def typos(text: str, random: Random) -> list[Edit]:
-    """Misspellings of a fifth of the words: letters that sound or look alike, out of Kiwi's list of what people confuse
-    (좋았다 → 좋앗다)."""
+    """Misspellings of a fifth of the words, as far as they have any: letters that sound or look alike, out of Kiwi's list of
+    what people confuse (좋았다 → 좋앗다)."""
     from kiwipiepy import basic_typos
 
     edits = []
@@ -86,7 +86,7 @@ def laughter(text: str, random: Random) -> list[Edit]:
 
 
 def lengthened(text: str, random: Random) -> list[Edit]:
-    """The vowel that a fifth of the words end with drawn out: 재밌다 → 재밌다아아."""
+    """The vowel that a word ends with drawn out, of a fifth of them, as far as they end with one: 재밌다 → 재밌다아아."""
     edits = []
     for _, end in _some_words(text, random):
         place = ord(text[end - 1]) - _FIRST
