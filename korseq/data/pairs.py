@@ -25,6 +25,9 @@ from korseq.registry import settings
 SOURCE_NAMES = ("source", "src", "korean", "ko", "kor", "question", "q", "input", "한국어", "질문")
 TARGET_NAMES = ("target", "tgt", "trg", "english", "en", "eng", "answer", "a", "output", "영어", "답변", "대답")
 
+# Of these, what alone may also be the first line's text, such as an article.
+_SHORT = {"q", "a"}
+
 # Name, columns and rows.
 Opened: TypeAlias = "tuple[str, list[str], Iterator[Row]]"
 
@@ -118,7 +121,7 @@ def _lines(file: File) -> Opened | None:
     if first is None:
         raise DataError("the file is empty", file.name)
     names = {cell.strip().lower() for cell in first[1]}
-    if names & {*SOURCE_NAMES, *TARGET_NAMES}:
+    if names & ({*SOURCE_NAMES, *TARGET_NAMES} - _SHORT) or names >= _SHORT:
         return None
 
     ahead = [first, *islice(lines, _PEEKED)]

@@ -85,6 +85,11 @@ def test_every_form_of_pairs_is_read(tmp_path: Path, name: str, content: str) ->
     assert pairs(file, reverse=True) == [(en, ko) for ko, en in PAIRS]
 
 
+def test_a_first_pair_of_a_letter_is_no_header(tmp_path: Path) -> None:
+    assert pairs(write(tmp_path / "a.tsv", f"하나의\tA\n{TWO}")) == [("하나의", "A"), *PAIRS]
+    assert pairs(write(tmp_path / "b.tsv", f"Q\tA\n{TWO}")) == PAIRS
+
+
 def test_compressed_pairs_and_rows_in_memory(tmp_path: Path) -> None:
     (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(TWO.encode()))
     assert pairs(tmp_path / "a.tsv.gz") == pairs(PAIRS) == PAIRS
