@@ -88,7 +88,7 @@ _TRANSLATOR = (
     'head.decoder={type="LSTMDecoder",dropout=0.2,attention={type="Luong"}}',
     "embedding.std=1.0",
     "training.learning_rate=2e-3",
-    "training.epochs=6",
+    "training.epochs=4",
 )
 RECIPES = {
     "sentiment": Recipe(
