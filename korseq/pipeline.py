@@ -137,7 +137,8 @@ class Pipeline:
         progress: bool = True,
         reports: Sequence[Report] = (),
     ) -> Outcome:
-        """Train; the pipeline then holds the weights that did best on dev.
+        """Train; the pipeline then holds the weights that did best on dev. Without `start` it begins with new ones, whatever it
+        has learnt before.
 
         Args:
             train: A file (CSV, TSV, JSON lines, Parquet; for taggers JSON lines with spans, KLUE's TSV, CoNLL columns,
@@ -162,6 +163,11 @@ class Pipeline:
             TrainingError: If the training diverges.
             CheckpointError: If `resume` does not fit the run in `out`.
         """
+        if self._fitted is not None and start is None:
+            warnings.warn(
+                "the pipeline is trained already, and begins anew; to go on from its weights, hand it over as `start`, too",
+                stacklevel=2,
+            )
         origin = Pipeline.load(start, device="cpu") if isinstance(start, str | Path) else start
         config = replace(
             self.config,

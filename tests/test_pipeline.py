@@ -217,6 +217,19 @@ def test_fine_tuning_begins_with_the_old_weights(trained: Pipeline) -> None:
     assert [p.score for p in new] == pytest.approx([p.score for p in old], abs=1e-4)
 
 
+def test_a_trained_pipeline_goes_on_from_itself_or_says_that_it_begins_anew(trained: Pipeline, tmp_path: Path) -> None:
+    texts = [text for text, _ in EXAMPLES]
+    trained.save(tmp_path)
+    pipeline = Pipeline.load(tmp_path, device="cpu")
+    pipeline.fit(EXAMPLES, EXAMPLES, training=BARELY, start=pipeline, progress=False)
+    old, new = (list(p.stream(texts, precision="fp32")) for p in (trained, pipeline))
+    assert [p.score for p in new] == pytest.approx([p.score for p in old], abs=1e-4)
+    with pytest.warns(UserWarning, match="begins anew"):
+        pipeline.fit(EXAMPLES, EXAMPLES, training=BARELY, progress=False)
+    fresh = pipeline.stream(texts, precision="fp32")
+    assert max(abs(a.score - b.score) for a, b in zip(fresh, old, strict=True)) > 1e-3
+
+
 def test_fine_tuning_another_architecture_is_refused(trained: Pipeline) -> None:
     pipeline = Pipeline(embedding=Embedding(16, min_count=1), encoder=GRU(8), head=Classifier())
     with pytest.raises(ConfigError, match="encoder: differs"):
