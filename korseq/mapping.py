@@ -43,7 +43,7 @@ def mapped_dataset(
     import datasets
 
     names = list(rows.column_names or next(iter(rows)))
-    column = find_column("the dataset", names, text, TEXT_NAMES, "text")
+    column = find_column("the dataset", names, text, TEXT_NAMES, "text", "text=COLUMN")
     _refuse_taken(names, columns, prefix)
     features = rows.features and datasets.Features(
         {**rows.features, **{prefix + name: _feature(shape) for name, shape in columns.items()}}
@@ -78,7 +78,7 @@ def mapped_rows(
                 )
             cells = {"text": row} if isinstance(row, str) else dict(row)
             if not waiting and column is None:
-                column = find_column("the given rows", list(cells), None, TEXT_NAMES, "text")
+                column = find_column("the given rows", list(cells), None, TEXT_NAMES, "text", "text=COLUMN")
             _refuse_taken(list(cells), columns, prefix)
             waiting.append(cells)
             yield cells.get(column_called(column or "text", cells))

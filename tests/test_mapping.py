@@ -102,9 +102,9 @@ def test_a_column_is_never_replaced(kind: str, trained: Pipeline) -> None:
 
 
 def test_a_missing_column_is_named(trained: Pipeline) -> None:
-    with pytest.raises(DataError, match="there is no column 'txt'"):
+    with pytest.raises(DataError, match=r"there is no column 'txt'.* \(set text=COLUMN\)"):
         trained.map(Dataset.from_list(ROWS), text="txt")
-    with pytest.raises(DataError, match="no text column found among: 제목"):
+    with pytest.raises(DataError, match=r"no text column found among: 제목\. Name it with text=COLUMN"):
         list(trained.map([{"제목": "글"}]))
 
 

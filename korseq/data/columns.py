@@ -60,11 +60,19 @@ SECOND_NAMES = ("sentence2", "text2", "hypothesis", "question2", "문장2", "sec
 _NUMBERING = ("", "unnamed: 0", "id", "idx", "index", "no", "번호", "순번")
 
 
-def find_column(source: str, columns: Sequence[str], chosen: str | None, usual: Sequence[str], role: str) -> str:
+def find_column(
+    source: str,
+    columns: Sequence[str],
+    chosen: str | None,
+    usual: Sequence[str],
+    role: str,
+    setting: str | None = None,
+) -> str:
     """The column for a role ("text", "label").
 
     Args:
         chosen: Its name; None to look for one of the `usual` names, in their order, in upper or lower case.
+        setting: What tells it, for messages; None for that of `data`.
 
     Raises:
         DataError: If there is none; naming what there is, and the setting that tells it.
@@ -72,13 +80,13 @@ def find_column(source: str, columns: Sequence[str], chosen: str | None, usual: 
     if chosen is not None:
         if (found := column_called(chosen, columns)) is not None:
             return found
-        raise DataError(f"there is no column '{chosen}'{did_you_mean(chosen, columns)} (set data.{role})", source)
+        raise DataError(
+            f"there is no column '{chosen}'{did_you_mean(chosen, columns)} (set {setting or f'data.{role}'})", source
+        )
     if (found := _usual_column(columns, usual)) is not None:
         return found
-    raise DataError(
-        f"no {role} column found among: {', '.join(columns)}. Name it with data.{role} (--set data.{role}=COLUMN)",
-        source,
-    )
+    setting = setting or f"data.{role} (--set data.{role}=COLUMN)"
+    raise DataError(f"no {role} column found among: {', '.join(columns)}. Name it with {setting}", source)
 
 
 def find_columns(

@@ -133,7 +133,7 @@ class Corpus:
                 if not columns:
                     yield Item(source, row.number, None, {}, row.problem)
                     continue
-                text = find_column(source, columns, self.text, TEXT_NAMES, "text")
+                text = find_column(source, columns, self.text, TEXT_NAMES, "text", "--text")
                 if keep is None:
                     keep = {column: column for column in columns if not (self.splits and column == text)}
                 keep = {name: column_called(column, columns) or column for name, column in keep.items()}

@@ -219,7 +219,8 @@ def test_a_pattern_does_not_mean_the_output(tmp_path: Path, monkeypatch: pytest.
         ("sub", r"sub: is a folder; name the files in it, such as 'sub/\*\.txt'"),
         ("a.docx", r"a\.docx: no reader for '\.docx' files; there are: \.csv.*also compressed"),
         ("empty.jsonl", r"empty\.jsonl: there are no rows"),
-        ("other.jsonl", r"other\.jsonl: not one of the first 1 rows can be used: no text column found among: 제목"),
+        ("other.jsonl", r"other\.jsonl: not one of the first 1 rows can be used: no text column found among: 제목\. Name it "
+         r"with --text"),
         ("cp949.txt", r"cp949\.txt, row 1: not one of the first 2 rows can be used: is not utf-8 \(byte 0xbc\); it looks "
          "like cp949: set --encoding cp949"),
         ("cp949.csv", r"cp949\.csv, row 1: .*is not utf-8 \(byte 0xc8\); it looks like cp949: set --encoding cp949"),
