@@ -24,6 +24,7 @@ from korseq.labelled import (
     labels_of,
     masked_sides,
     read_rows,
+    report_labels,
     report_spans,
     scores_of,
     split_rows,
@@ -88,6 +89,8 @@ def fit(
     rows = read_rows(train, config, "train", figures_of(before.vocabularies) if before else None)
     known = before.labels if before and config.head.has_labels_of(before.config.head) else None
     labels = labels_of(config, rows, known)  # before the split: a rare one may be in either part
+    if progress:
+        report_labels(config, rows)
     if dev is None:
         train_rows, dev_rows = split_rows(config, rows)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,6 +25,7 @@ from korseq.data.splits import grouped_split
 from korseq.data.tagged import in_units
 from korseq.errors import ConfigError, DataError, did_you_mean
 from korseq.heads.base import Prediction
+from korseq.heads.classifier import Classifier
 from korseq.heads.language_model import LanguageModel
 from korseq.heads.seq2seq import Seq2Seq
 from korseq.heads.tagger import Tagger
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 # What is set apart as dev unless somebody says otherwise: share, and most rows.
 _DEV_FRACTION, _MOST_DEV = 0.1, 10_000
+# Of at most so many labels, of which one is seen so often, those seen once may be misspelt; at most so many are shown.
+_FEW_LABELS, _OFTEN, _SHOWN = 30, 10, 10
 
 
 def read_rows(source: Source, config: Config, split: str, figures: Sequence[str] | None = None) -> Dataset:
@@ -292,6 +296,20 @@ def scores_of(config: Config, gold: Sequence[Any], answers: Sequence[Prediction]
     scores = of_steps(metric)(gold, answers) if config.head.each_step else metric(gold, answers)
     spans, exact = encoded.spans
     return replace(scores, values=scores.values | {"representable": exact / spans}) if spans else scores
+
+
+def report_labels(config: Config, rows: Dataset) -> None:
+    """Say how many rows each label has if some of a few labels are seen only once, for these may be misspelt."""
+    if not isinstance(config.head, Classifier):
+        return
+    canonical = map(config.head.canonical, rows["label"][:])
+    counts = Counter(chain.from_iterable(canonical) if config.head.multi_label else canonical).most_common()
+    if len(counts) > _FEW_LABELS or counts[0][1] < _OFTEN or counts[-1][1] > 1:
+        return
+    half = _SHOWN // 2
+    shown = [f"{label} {count:,}" for label, count in counts]
+    shown = shown if len(shown) <= _SHOWN else [*shown[:half], "…", *shown[-half:]]
+    print(f"korseq: labels: {', '.join(shown)}; those seen once may be mistakes", file=sys.stderr)
 
 
 def report_spans(train: Encoded, dev: Encoded) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from korseq.data.columns import TEXT_NAMES, find_column
+from korseq.data.columns import TEXT_NAMES, column_called, find_column
 from korseq.data.formats import text_in
 from korseq.errors import DataError
 from korseq.heads.base import Prediction
@@ -43,7 +43,7 @@ def mapped_dataset(
     import datasets
 
     names = list(rows.column_names or next(iter(rows)))
-    column = find_column("the dataset", names, text, TEXT_NAMES, "text")
+    column = find_column("the dataset", names, text, TEXT_NAMES, "text", "text=COLUMN")
     _refuse_taken(names, columns, prefix)
     features = rows.features and datasets.Features(
         {**rows.features, **{prefix + name: _feature(shape) for name, shape in columns.items()}}
@@ -69,13 +69,19 @@ def mapped_rows(
 
     def texts() -> Iterator[Any]:
         column = text
-        for row in rows:
+        for number, row in enumerate(rows, start=1):
+            if not isinstance(row, str) and not hasattr(row, "keys"):
+                raise DataError(
+                    f"expected a mapping or a text, got {row!r:.80}; of (text, label) hand over the text alone",
+                    "the given rows",
+                    number,
+                )
             cells = {"text": row} if isinstance(row, str) else dict(row)
             if not waiting and column is None:
-                column = find_column("the given rows", list(cells), None, TEXT_NAMES, "text")
+                column = find_column("the given rows", list(cells), None, TEXT_NAMES, "text", "text=COLUMN")
             _refuse_taken(list(cells), columns, prefix)
             waiting.append(cells)
-            yield cells.get(column or "text")
+            yield cells.get(column_called(column or "text", cells))
 
     for answer in _answers(texts(), stream):
         bad += answer is None

@@ -15,6 +15,7 @@ from korseq import __version__
 from korseq.building import build_model, restore_vectors
 from korseq.config import Config, build_config, read_config
 from korseq.continuation import continued
+from korseq.data.columns import require_rows
 from korseq.data.encoded import EncodedData, SequenceOptions
 from korseq.data.noisy import with_noise
 from korseq.data.readers import DataSettings, Source
@@ -216,7 +217,11 @@ class Pipeline:
             texts: As for a call.
             window: Texts that are taken in before the first is answered.
             precision: Of the network's arithmetic.
+
+        Raises:
+            DataError: If it is one text instead of several.
         """
+        require_rows(texts)
         fitted = self._require_fitted()
         config = self.config
         seen = truncated = 0
@@ -243,6 +248,8 @@ class Pipeline:
             ConfigError: If the pipeline does not predict of single texts.
         """
         self.config.require_single_texts()
+        if not hasattr(rows, "column_names"):
+            require_rows(rows)
 
         def stream(texts: Iterable[str]) -> Iterator[Prediction]:
             return self.stream(texts, batch_size)

@@ -3,6 +3,7 @@ runs in this one, which has loaded torch and Kiwi already."""
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import pty
@@ -99,13 +100,27 @@ def test_predict_answers_every_line_of_stdin_in_order(run: Path) -> None:
         "정말 재미있다".encode(),
         b"",
         "지루하다\r".encode(),
-        b"\xff\xfe broken",
         "줄\u2028바꿈".encode(),
         b"a\x00b",
     ]
-    output = korseq("predict", run, stdin=b"\n".join(lines) + b"\n").stdout.decode()
+    output = korseq("predict", run, stdin=codecs.BOM_UTF8 + b"\n".join(lines) + b"\n").stdout.decode()
     texts = [json.loads(line)["text"] for line in output.split("\n")[:-1]]
-    assert texts == ["정말 재미있다", "", "지루하다", "\ufffd\ufffd broken", "줄\u2028바꿈", "a\x00b"]
+    assert texts == ["정말 재미있다", "", "지루하다", "줄\u2028바꿈", "a\x00b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("ok\n지루하다\n".encode("cp949"), "stdin, row 2: is not utf-8 (byte 0xc1); it looks like cp949: convert the input, such "
+         "as with iconv -f cp949 -t utf-8"),
+        ("좋다\n".encode("utf-16"), "stdin, row 1: is not utf-8 (byte 0xff); it looks like utf-16: convert"),
+        ("좋다".encode() + b"\xff\n", "stdin, row 1: is not utf-8 (byte 0xff)\n"),
+    ],
+)  # fmt: skip
+def test_predict_stops_at_what_is_not_utf8(content: bytes, message: str, run: Path) -> None:
+    found = korseq("predict", run, stdin=content, code=1)
+    assert message in found.stderr.decode()
+    assert "\ufffd" not in found.stdout.decode()
 
 
 def test_predict_answers_a_person_line_by_line(run: Path) -> None:

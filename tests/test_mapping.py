@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from unicodedata import normalize
 
 import datasets
+import pandas as pd
 import pytest
 from conftest import EXAMPLES
 from datasets import Dataset, IterableDataset
@@ -100,10 +102,36 @@ def test_a_column_is_never_replaced(kind: str, trained: Pipeline) -> None:
 
 
 def test_a_missing_column_is_named(trained: Pipeline) -> None:
-    with pytest.raises(DataError, match="there is no column 'txt'"):
+    with pytest.raises(DataError, match=r"there is no column 'txt'.* \(set text=COLUMN\)"):
         trained.map(Dataset.from_list(ROWS), text="txt")
-    with pytest.raises(DataError, match="no text column found among: 제목"):
+    with pytest.raises(DataError, match=r"no text column found among: 제목\. Name it with text=COLUMN"):
         list(trained.map([{"제목": "글"}]))
+
+
+def test_decomposed_names_of_columns_are_found(trained: Pipeline) -> None:
+    rows = [{normalize("NFD", "후기"): "좋다", "문장": "나쁘다"}]
+    for given in (rows, Dataset.from_list(rows)):
+        (found,) = trained.map(given, text="후기")
+        assert found["label"] == trained("좋다").label
+
+
+def test_what_is_no_list_of_rows_is_refused(trained: Pipeline) -> None:
+    for refuse in (trained.map, lambda rows: list(trained.stream(rows))):
+        with pytest.raises(DataError, match=r"hand over datasets\.Dataset\.from_pandas\(frame\)"):
+            refuse(pd.DataFrame({"text": ["좋다"]}))
+        with pytest.raises(DataError, match=r"hand over datasets\.Dataset\.from_dict\(columns\)"):
+            refuse({"text": ["좋다"]})
+        with pytest.raises(DataError, match="'좋다' is one text; hand over a list of texts"):
+            refuse("좋다")
+    assert [row["text"] for row in trained.map(pd.Series(["좋다", "나쁘다"]))] == ["좋다", "나쁘다"]
+
+
+@pytest.mark.parametrize("row", [("좋다", "긍정"), ("정말 좋다", 1), 5])
+def test_a_row_is_a_mapping_or_a_text(row: Any, trained: Pipeline) -> None:
+    with pytest.raises(
+        DataError, match=r"the given rows, row 2: expected a mapping or a text, got .*hand over the text"
+    ):
+        list(trained.map(["별로", row]))
 
 
 # What heads say of their predictions ---------------------------------------------------------------------------------

@@ -438,6 +438,28 @@ def test_labels_that_the_head_cannot_read_are_left_out_on_request(head: Head, la
         pipeline.evaluate(rows)
 
 
+@pytest.mark.parametrize(
+    ("labels", "multi_label", "message"),
+    [
+        (["긍정"] * 11 + ["부정"] * 12 + ["부졍"], False, "labels: 부정 12, 긍정 11, 부졍 1; those seen once may be mistakes"),
+        ([["긍정", "긍 정"], ["긍정"], *[["긍정", "부정"]] * 9], True, "labels: 긍정 11, 부정 9, 긍 정 1; those"),
+        (["긍정"] * 10 + [f"드묾{i}" for i in range(12)], False, "labels: 긍정 10, 드묾0 1, 드묾1 1, 드묾2 1, 드묾3 1, …, 드묾7"),
+        (["긍정"] * 12 + ["부정"] * 2, False, None),
+        ([*"가나다라"], False, None),
+    ],
+)  # fmt: skip
+def test_labels_seen_once_are_shown(
+    labels: list, multi_label: bool, message: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [(f"글 {i}", label) for i, label in enumerate(labels)]
+    head = Classifier(multi_label=multi_label)
+    for progress in (False, True):
+        pipeline = Pipeline(tokenizer=WhitespaceTokenizer(), embedding=Embedding(4), encoder=GRU(4), head=head)
+        pipeline.fit(rows, rows, training=BARELY, progress=progress)
+        told = capsys.readouterr().err
+        assert ((message or "labels: ") in told) == (progress and message is not None)
+
+
 def test_texts_that_are_cut_are_counted(trained: Pipeline) -> None:
     long = [(f"{text} " * 100, label) for text, label in EXAMPLES]
     pipeline = small_pipeline()

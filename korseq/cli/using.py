@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections import deque
@@ -247,9 +248,19 @@ def export(
 
 
 def _stdin_lines() -> Iterator[str]:
-    """Lines ended by LF; broken UTF-8 becomes U+FFFD, so that every line gets its answer."""
-    for line in sys.stdin.buffer:
-        yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", errors="replace")
+    """Lines ended by LF; the BOM is dropped.
+
+    Raises:
+        DataError: If a line is not UTF-8: answers about U+FFFD would look like any other.
+    """
+    from korseq.data.formats import undecoded
+
+    for number, content in enumerate(sys.stdin.buffer, start=1):
+        content = content.removeprefix(codecs.BOM_UTF8) if number == 1 else content
+        line = content.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", errors="surrogateescape")
+        if problem := undecoded(line, "utf-8", "convert the input, such as with iconv -f {} -t utf-8"):
+            raise DataError(problem, "stdin", number)
+        yield line
 
 
 def _answered(pipeline: Pipeline, lines: Iterable[str], at_once: bool) -> Iterator[tuple[str, Prediction | DataError]]:

@@ -15,7 +15,7 @@ from typing import Any
 from korseq.data.columns import TEXT_NAMES, find_column
 from korseq.data.conll import UPOS, XPOS, ExampleError, read_columns, read_words
 from korseq.data.files import File
-from korseq.data.formats import FORMATS, Row, without_surrogates
+from korseq.data.formats import FORMATS, Row, composed, without_surrogates
 from korseq.errors import ConfigError
 from korseq.spans import AUXILIARY, LabeledSpan
 
@@ -78,7 +78,8 @@ def _problem(text: str, start: Any, end: Any, label: Any) -> str | None:
 def as_spans(text: str, items: Any) -> list[LabeledSpan]:
     """Spans of a text, sorted, from (start, end, label) or what JSON has for them: `{"start": 0, "end": 3, "label": "PER"}`.
 
-    A mapping may say `begin` for `start`, `type` or `tag` for `label`, and give the span's characters as `text` or `form`.
+    A mapping may say `begin` for `start`, `type` or `tag` for `label`, and give the span's characters as `text` or `form`. Labels
+    become NFC.
 
     Raises:
         ExampleError: If they are no such spans, have a `span_problem`, or other characters than they say.
@@ -97,7 +98,7 @@ def as_spans(text: str, items: Any) -> list[LabeledSpan]:
                 f"the span [{start}, {end}) of '{label}' is misspelt: it says {characters!r:.40} where the text has "
                 f"{text[start:end]!r:.40}; count characters from 0, not bytes or UTF-16 units"
             )
-    return sorted(span._replace(label=without_surrogates(span.label)) for span in spans)
+    return sorted(span._replace(label=composed(span.label)) for span in spans)
 
 
 def _given(item: Any) -> tuple[LabeledSpan, Any]:

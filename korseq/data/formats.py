@@ -1,5 +1,5 @@
-"""File formats: CSV (RFC 4180 quoting), TSV (no quoting: a quotation mark is a character like any other), JSON lines, Parquet,
-Arrow.
+"""File formats: CSV (RFC 4180 quoting), TSV (no quoting: a quotation mark is a character like any other), JSON lines, JSON (an
+array of objects), Parquet, Arrow.
 
 A format is a function from a file to the columns and the rows, read as they are asked for. To add one: its function here,
 and its line in `FORMATS`.
@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeAlias
+from unicodedata import normalize
 
 from korseq.data.files import READ_ERRORS, File
 from korseq.errors import DataError
@@ -41,6 +42,11 @@ def without_surrogates(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
+def composed(name: str) -> str:
+    """A name, of a label or a column, valid and in NFC: the same name however its Hangul was typed."""
+    return normalize("NFC", without_surrogates(name))
+
+
 def text_in(cell: Any) -> str | None:
     """The valid text that stands in a cell, or that the words in it make; None if it holds something else."""
     if isinstance(cell, str):
@@ -54,10 +60,19 @@ def text_in(cell: Any) -> str | None:
 _ESCAPED = re.compile("[\udc80-\udcff]")
 
 
-def undecoded(line: str, encoding: str) -> str | None:
-    """What is wrong with a line of a file that is read with `errors="surrogateescape"`, if some bytes were escaped."""
+def undecoded(line: str, encoding: str, remedy: str = "set --encoding {}") -> str | None:
+    """What is wrong with a line that was decoded with `errors="surrogateescape"`, if some bytes were escaped.
+
+    Args:
+        remedy: What to do if they look like those of an encoding, `{}`; by default what corpus jobs are told.
+    """
     found = _ESCAPED.search(line)
-    return f"is not {encoding} (byte 0x{ord(found[0]) - 0xDC00:02x})" if found else None
+    if not found:
+        return None
+    is_utf8 = codecs.lookup(encoding).name == "utf-8"
+    likely = _guess_encoding(line.encode("utf-8", "surrogateescape"), line) if is_utf8 else None
+    hint = f"; it looks like {likely}: {remedy.format(likely)}" if likely else ""
+    return f"is not {encoding} (byte 0x{ord(found[0]) - 0xDC00:02x}){hint}"
 
 
 def columns_of(rows: Iterable[Row]) -> list[str]:
@@ -127,7 +142,7 @@ _HANGUL = re.compile("[가-힣]")
 
 
 def _guess_encoding(content: bytes, before: str) -> str | None:
-    """The encoding a file may have, where a part of it, `before`, could be decoded in another."""
+    """The encoding that bytes may have, where some of them, `before`, could be decoded in another."""
     if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
     if _HANGUL.search(before):  # it is in the other encoding, but damaged
@@ -144,13 +159,15 @@ _Cells: TypeAlias = Iterator[tuple[int, list[str]]]
 
 def _table(file: File, cells: _Cells) -> tuple[list[str], Iterator[Row]]:
     """Columns and rows of a file whose first line names the columns."""
-    first, header = next(((number, [c.strip() for c in names]) for number, names in cells if names), (1, []))
-    if not header:
+    first, names = next((line for line in cells if line[1]), (1, []))
+    if not names:
         raise DataError("the file is empty; the first line must name the columns", file.name)
+    escaped = file.errors == "surrogateescape"
+    if escaped and (problem := undecoded(",".join(names), file.encoding)):
+        raise DataError(problem, file.name, first)
+    header = [composed(name.strip()) for name in names]
     if len(set(header)) != len(header):
         raise DataError(f"a column name stands twice in the header: {', '.join(header)}", file.name, first)
-
-    escaped = file.errors == "surrogateescape"
 
     def rows() -> Iterator[Row]:
         for number, values in cells:
@@ -166,7 +183,9 @@ def _table(file: File, cells: _Cells) -> tuple[list[str], Iterator[Row]]:
 def _csv(file: File) -> tuple[list[str], Iterator[Row]]:
     def cells() -> _Cells:
         csv.field_size_limit(1 << 30)  # the default of 128 KiB refuses long documents
-        reader = csv.reader(decoded_lines(file), strict=True)
+        lines = decoded_lines(file)
+        ahead = list(_first_lines(lines))
+        reader = csv.reader(chain(ahead, lines), delimiter=_delimiter(ahead[-1] if ahead else ""), strict=True)
         number = 1
         try:
             for values in reader:
@@ -181,6 +200,19 @@ def _csv(file: File) -> tuple[list[str], Iterator[Row]]:
             raise DataError(f"cannot be read from here on: {problem}", file.name, number) from error
 
     return _table(file, cells())
+
+
+def _first_lines(lines: Iterator[str]) -> Iterator[str]:
+    """As far as the first that is not blank."""
+    for line in lines:
+        yield line
+        if line.strip():
+            return
+
+
+def _delimiter(header: str) -> str:
+    """What separates the cells: a comma, or what Excel writes instead, ";" where numbers have decimal commas, and tabs."""
+    return next((mark for mark in ",\t;" if mark in header), ",")
 
 
 def _tsv(file: File) -> tuple[list[str], Iterator[Row]]:
@@ -219,6 +251,24 @@ def _json_lines(file: File) -> tuple[list[str], Iterator[Row]]:
             yield Row(number, cells) if isinstance(cells, dict) else Row(number, {}, "is not a JSON object")
 
     return peeked(rows())
+
+
+def _json(file: File) -> tuple[list[str], Iterator[Row]]:
+    """An array of objects, which is read as a whole; or JSON lines under that name."""
+    if next((line for line in decoded_lines(file) if line.strip()), "").lstrip()[:1] != "[":
+        return _json_lines(file)
+    content = "".join(decoded_lines(file))
+    if problem := undecoded(content, file.encoding):
+        raise DataError(problem, file.name)
+    try:
+        items = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"is neither JSON ({error}) nor JSON lines", file.name) from None
+    rows = [
+        Row(number, item) if isinstance(item, dict) else Row(number, {}, "is not a JSON object")
+        for number, item in enumerate(items, start=1)
+    ]
+    return columns_of(rows), iter(rows)
 
 
 def _parquet(file: File) -> tuple[list[str], Iterator[Row]]:
@@ -268,6 +318,15 @@ FORMATS: dict[str, Callable[[File], tuple[list[str], Iterator[Row]]]] = {
     ".tsv": _tsv,
     ".txt": _tsv,
     ".jsonl": _json_lines,
+    ".json": _json,
     ".parquet": _parquet,
     ".arrow": _arrow,
 }
+
+
+def no_reader(file: File) -> DataError:
+    """What is wrong with a file of another format."""
+    remedy = "save the table as 'CSV UTF-8'; " if file.suffix in (".xlsx", ".xls") else ""
+    return DataError(
+        f"no reader for '{file.suffix}' files; {remedy}there are: {', '.join(FORMATS)}, also compressed", file.name
+    )

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 from pydantic import Field
 
 from korseq.data.files import File, is_file
-from korseq.data.formats import Row, decoded_lines
+from korseq.data.formats import Row, composed, decoded_lines
 from korseq.errors import ConfigError, DataError
 from korseq.registry import settings
 
@@ -120,7 +120,7 @@ def _lines(file: File) -> Opened | None:
     first = next(lines, None)
     if first is None:
         raise DataError("the file is empty", file.name)
-    names = {cell.strip().lower() for cell in first[1]}
+    names = {composed(cell).strip().lower() for cell in first[1]}
     if names & ({*SOURCE_NAMES, *TARGET_NAMES} - _SHORT) or names >= _SHORT:
         return None
 

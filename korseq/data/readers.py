@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from korseq.data.annotations import ANNOTATED, SPAN_NAMES, AnnotationOptions, as_spans
-from korseq.data.columns import FIRST_NAMES, LABEL_NAMES, SECOND_NAMES, TEXT_NAMES, find_column
+from korseq.data.columns import (
+    FIRST_NAMES,
+    LABEL_NAMES,
+    SECOND_NAMES,
+    TEXT_NAMES,
+    find_column,
+    find_columns,
+    require_rows,
+)
 from korseq.data.files import File, is_file
-from korseq.data.formats import FORMATS, Row, columns_of, plain_lines, without_surrogates
+from korseq.data.formats import FORMATS, Row, columns_of, composed, no_reader, plain_lines, without_surrogates
 from korseq.data.hub import HUB_NAME, dataset_rows, from_hub, split_of
 from korseq.data.pairs import SOURCE_NAMES, TARGET_NAMES, PairFilter, open_pairs
 from korseq.errors import DataError
@@ -246,14 +254,15 @@ def _roles(
 ) -> tuple[str, str | None]:
     """The columns with the texts and, if they are wanted, the labels."""
     if kind == "pairs":
-        names = [(*SOURCE_NAMES, *TEXT_NAMES), (*TARGET_NAMES, *LABEL_NAMES)]
-        first, second = names[::-1] if options.reverse else names
-        text = find_column(source, columns, options.text, first, "text")
-        return text, find_column(source, columns, options.label, second, "label") if labelled else None
-    usual_texts = (*FIRST_NAMES, *TEXT_NAMES) if texts == 2 else TEXT_NAMES
-    text = find_column(source, columns, options.text, usual_texts, "text")
-    usual = SPAN_NAMES if kind == "spans" else LABEL_NAMES
-    return text, find_column(source, columns, options.label, usual, "label") if labelled else None
+        names: list[tuple[str, ...]] = [(*SOURCE_NAMES, *TEXT_NAMES), (*TARGET_NAMES, *LABEL_NAMES)]
+        usual = names[::-1] if options.reverse else names
+    else:
+        usual_texts = (*FIRST_NAMES, *TEXT_NAMES) if texts == 2 else TEXT_NAMES
+        usual = [usual_texts, SPAN_NAMES if kind == "spans" else LABEL_NAMES]
+    if labelled and texts == 1:
+        return find_columns(source, columns, (options.text, options.label), usual)
+    text = find_column(source, columns, options.text, usual[0], "text")
+    return text, find_column(source, columns, options.label, usual[1], "label") if labelled else None
 
 
 def _cleaned(row: Row, columns: Sequence[str | None]) -> Row:
@@ -290,12 +299,12 @@ def _as_text(cell: str | Sequence[str]) -> str:
 
 
 def storable(label: Any) -> Any:
-    """A label, a list of them, or one with the probability of each, with valid strings."""
+    """A label, a list of them, or one with the probability of each, with valid strings in NFC."""
     if isinstance(label, Mapping):
-        return {without_surrogates(str(name)): share for name, share in label.items()}
+        return {composed(str(name)): share for name, share in label.items()}
     if isinstance(label, list | tuple):
         return [storable(one) for one in label]
-    return without_surrogates(label) if isinstance(label, str) else label
+    return composed(label) if isinstance(label, str) else label
 
 
 def _spans(text: str, value: Any) -> list[dict[str, Any]]:
@@ -329,7 +338,7 @@ def open_rows(source: Source, options: DataSettings, split: str) -> tuple[str, l
         if is_file(source):
             reader = FORMATS.get(file.suffix)
             if reader is None:
-                raise DataError(f"no reader for '{file.suffix}' files; there are: {', '.join(FORMATS)}", file.name)
+                raise no_reader(file)
             columns, rows = reader(file)
             return file.name, columns, rows
         if isinstance(source, Path) or file.suffix in {*FORMATS, *ANNOTATED} or not HUB_NAME.fullmatch(source):
@@ -345,6 +354,7 @@ def open_rows(source: Source, options: DataSettings, split: str) -> tuple[str, l
             return name, dataset.column_names, dataset_rows(dataset)
         found = list(dataset_rows(dataset))  # a streamed dataset may learn its columns only from its rows
         return name, columns_of(found), iter(found)
+    require_rows(source)
     found = list(_memory_rows(source))
     return "the given list", columns_of(found), iter(found)
 

@@ -8,9 +8,9 @@ from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from korseq.data.columns import TEXT_NAMES, find_column
+from korseq.data.columns import TEXT_NAMES, column_called, find_column
 from korseq.data.files import File, is_file, is_remote
-from korseq.data.formats import FORMATS, Row, plain_lines, text_in, without_surrogates
+from korseq.data.formats import FORMATS, Row, no_reader, plain_lines, text_in, without_surrogates
 from korseq.data.hub import HUB_NAME, dataset_rows, fingerprint, from_hub
 from korseq.errors import DataError, did_you_mean
 
@@ -133,9 +133,10 @@ class Corpus:
                 if not columns:
                     yield Item(source, row.number, None, {}, row.problem)
                     continue
-                text = find_column(source, columns, self.text, TEXT_NAMES, "text")
+                text = find_column(source, columns, self.text, TEXT_NAMES, "text", "--text")
                 if keep is None:
                     keep = {column: column for column in columns if not (self.splits and column == text)}
+                keep = {name: column_called(column, columns) or column for name, column in keep.items()}
                 for column in keep.values():
                     if column not in columns:
                         raise DataError(f"there is no column '{column}' to keep{did_you_mean(column, columns)}", source)
@@ -177,9 +178,9 @@ def expanded(sources: Sources, out: Path) -> tuple[str, ...] | Dataset | Iterabl
     names = [sources] if isinstance(sources, str | Path) else sources
     found = [name for given in names for name in _matching(str(given)) if not _is_output(name, out)]
     for name in found:
-        suffix = File(name).suffix
-        if is_file(name) and suffix not in FORMATS:
-            raise DataError(f"no reader for '{suffix}' files; there are: {', '.join(FORMATS)}, also compressed", name)
+        file = File(name)
+        if is_file(name) and file.suffix not in FORMATS:
+            raise no_reader(file)
     if not found:
         raise DataError(
             "there is nothing to read; name files, patterns such as 'corpus/*.txt', or a dataset on the hub"

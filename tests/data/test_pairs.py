@@ -85,6 +85,11 @@ def test_every_form_of_pairs_is_read(tmp_path: Path, name: str, content: str) ->
     assert pairs(file, reverse=True) == [(en, ko) for ko, en in PAIRS]
 
 
+def test_decomposed_names_of_columns_are_a_header(tmp_path: Path) -> None:
+    header = normalize("NFD", "영어\t한국어")
+    assert pairs(write(tmp_path / "a.tsv", f"{header}\nHello.\t안녕하세요?\n")) == [PAIRS[0]]
+
+
 def test_a_first_pair_of_a_letter_is_no_header(tmp_path: Path) -> None:
     assert pairs(write(tmp_path / "a.tsv", f"하나의\tA\n{TWO}")) == [("하나의", "A"), *PAIRS]
     assert pairs(write(tmp_path / "b.tsv", f"Q\tA\n{TWO}")) == PAIRS

@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import datasets
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -73,6 +75,9 @@ MAKERS: dict[str, Callable[[Path], Any]] = {
     ),
     ".jsonl": lambda d: written(
         d, "리뷰.jsonl", "".join(json.dumps({"text": t, "label": v}, ensure_ascii=False) + "\n" for t, v in ROWS)
+    ),
+    ".json": lambda d: written(
+        d, "리뷰.json", json.dumps([{"text": t, "label": v} for t, v in ROWS], ensure_ascii=False, indent=2)
     ),
     ".parquet": to_parquet,
     ".arrow": to_arrow,
@@ -178,7 +183,7 @@ def test_paths_are_never_hub_names() -> None:
 
 def test_unknown_formats_are_answered_with_the_known(tmp_path: Path) -> None:
     message = str(refused(written(tmp_path, "리뷰.xlsx", b"PK")))
-    assert "no reader for '.xlsx' files" in message
+    assert "no reader for '.xlsx' files; save the table as 'CSV UTF-8'" in message
     assert all(suffix in message for suffix in FORMATS)
 
 
@@ -233,6 +238,44 @@ def test_usual_column_names_are_found(header: str, tmp_path: Path) -> None:
     assert pairs(read(path, DataSettings())) == [("값", "값")]
 
 
+@pytest.mark.parametrize("name", ["후기", "문서", "질문", "메시지", "의견", "글"])
+def test_usual_korean_names_of_texts(name: str) -> None:
+    assert pairs(read([{"번호": "1", name: "값", "감정": "긍정"}], DataSettings())) == [("값", "긍정")]
+
+
+@pytest.mark.parametrize("header", ["말,label", "text,답"])
+def test_of_two_columns_the_other_one_is_the_other(header: str, tmp_path: Path) -> None:
+    assert pairs(read(written(tmp_path, "가.csv", f"{header}\n가,나\n"), DataSettings())) == [("가", "나")]
+
+
+def test_decomposed_names_of_columns_are_found(tmp_path: Path) -> None:
+    names = {"text": "별칭", "label": "느낌"}
+    for form, other in (("NFC", "NFD"), ("NFD", "NFC")):
+        header = [normalize(form, name) for name in names.values()]
+        options = DataSettings(**{role: normalize(other, name) for role, name in names.items()})
+        for source in (
+            written(tmp_path, "가.csv", ",".join(header) + "\n가,나\n"),
+            [dict(zip(header, "가나", strict=True))],
+        ):
+            assert pairs(read(source, options)) == [("가", "나")]
+    assert pairs(read([{normalize("NFD", "후기"): "가", normalize("NFD", "감정"): "나"}], DataSettings())) == [
+        ("가", "나")
+    ]
+
+
+@pytest.mark.parametrize(("mark", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-16")])
+def test_csv_as_excel_separates_it_elsewhere(mark: str, encoding: str, tmp_path: Path) -> None:
+    content = f'\r\n후기{mark}감정\r\n"좋다, {mark}""정말"""{mark}긍정\r\n별로{mark}부정\r\n'
+    rows = read(written(tmp_path, "가.csv", content.encode(encoding)), DataSettings(encoding=encoding))
+    assert pairs(rows) == [(f'좋다, {mark}"정말"', "긍정"), ("별로", "부정")]
+    assert rows["row"][:] == [3, 4]
+
+
+def test_a_comma_in_the_header_separates(tmp_path: Path) -> None:
+    path = written(tmp_path, "가.csv", "text;원문,label\n가;나,1\n")
+    assert pairs(read(path, DataSettings(text="text;원문"))) == [("가;나", "1")]
+
+
 def test_named_columns_win_over_usual_ones(tmp_path: Path) -> None:
     path = written(tmp_path, "가.csv", "text,label,요약,별점\n글,1,요약문,5\n")
     assert pairs(read(path, DataSettings(text="요약", label="별점"))) == [("요약문", "5")]
@@ -250,8 +293,10 @@ def test_columns_that_not_every_row_has_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "options", "messages"),
     [
-        ("글,답", {}, ["no text column found among: 글, 답", "data.text", "--set data.text=COLUMN"]),
-        ("text,답", {}, ["no label column found among: text, 답", "data.label"]),
+        ("말,답", {}, ["no text column found among: 말, 답", "data.text", "--set data.text=COLUMN"]),
+        ("text,ID", {}, ["no label column found among: text, ID", "data.label"]),
+        ("말,답,label", {}, ["no text column found among: 말, 답, label", "data.text"]),
+        ("말,답", {"label": "답"}, ["no text column found among: 말, 답", "data.text"]),
         ("text,label", {"text": "texts"}, ["no column 'texts'; did you mean 'text'?", "data.text"]),
         ("text,label", {"label": "별점"}, ["no column '별점'; valid are: label, text", "data.label"]),
     ],
@@ -355,6 +400,23 @@ def test_unusable_files_say_why(name: str, content: str, message: str, tmp_path:
         assert message in error
 
 
+def test_tables_are_no_rows() -> None:
+    columns = {"text": ["좋다"], "label": ["긍정"]}
+    assert "hand over datasets.Dataset.from_pandas(frame)" in str(refused(pd.DataFrame(columns)))
+    assert "hand over datasets.Dataset.from_dict(columns)" in str(refused(columns))
+
+
+@pytest.mark.parametrize("content", ['\n{"text": "가", "label": 1}\n\n', ' \n[{"text": "가",\n"label": 1}]'])
+def test_json_is_lines_or_an_array(content: str, tmp_path: Path) -> None:
+    assert pairs(read(written(tmp_path, "가.json", content), DataSettings())) == [("가", 1)]
+
+
+def test_json_that_is_neither_says_so(tmp_path: Path) -> None:
+    assert "is neither JSON (" in str(refused(written(tmp_path, "가.json", "[1, 2")))
+    error = refused(written(tmp_path, "가.json", '[{"text": "가", "label": 1}, 5]'))
+    assert (error.row, "is not a JSON object" in str(error)) == (2, True)
+
+
 @pytest.mark.parametrize("source", [[], iter(()), Dataset.from_dict({"text": [], "label": []})])
 def test_nothing_is_refused(source: Any) -> None:
     assert "there are no rows" in str(refused(source))
@@ -378,6 +440,28 @@ def test_nothing_is_refused(source: Any) -> None:
 def test_labels_are_kept_as_found_or_as_a_person_sees_them(labels: list[Any], expected: list[Any]) -> None:
     rows = read([{"text": "글", "label": label} for label in labels], DataSettings())
     assert rows["label"][:] == expected
+
+
+DECOMPOSED = normalize("NFD", "긍정")
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [(DECOMPOSED, "긍정"), ([DECOMPOSED, "부정"], ["긍정", "부정"]), ({DECOMPOSED: 1.0}, {"긍정": 1.0})],
+)
+def test_labels_are_composed(label: Any, expected: Any, tmp_path: Path) -> None:
+    rows = [{"text": "글", "label": label}, {"text": "글", "label": expected}]
+    path = written(tmp_path, "가.jsonl", "\n".join(map(json.dumps, rows)))
+    for source in (rows, path):
+        assert read(source, DataSettings())["label"][:] == [expected, expected]
+
+
+def test_labels_of_spans_are_composed(tmp_path: Path) -> None:
+    label = normalize("NFD", "사람")
+    path = written(tmp_path, "가.bio", f"철수\tB-{label}\n철수\tB-사람\n")
+    for source in (path, [("철수 철수", [(0, 2, label), (3, 5, "사람")])]):
+        (spans,) = read(source, DataSettings(), kind="spans")["label"][:]
+        assert [span["label"] for span in spans] == ["사람", "사람"]
 
 
 def test_class_indices_become_names_and_an_untold_class_no_value() -> None:

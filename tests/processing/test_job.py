@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import datasets
 import fsspec
@@ -218,12 +219,18 @@ def test_a_pattern_does_not_mean_the_output(tmp_path: Path, monkeypatch: pytest.
         ("sub", r"sub: is a folder; name the files in it, such as 'sub/\*\.txt'"),
         ("a.docx", r"a\.docx: no reader for '\.docx' files; there are: \.csv.*also compressed"),
         ("empty.jsonl", r"empty\.jsonl: there are no rows"),
-        ("other.jsonl", r"other\.jsonl: not one of the first 1 rows can be used: no text column found among: 제목"),
-        ("cp949.txt", r"cp949\.txt, row 1: not one of the first 2 rows can be used: is not utf-8 \(byte 0xbc\)"),
+        ("other.jsonl", r"other\.jsonl: not one of the first 1 rows can be used: no text column found among: 제목\. Name it "
+         r"with --text"),
+        ("cp949.txt", r"cp949\.txt, row 1: not one of the first 2 rows can be used: is not utf-8 \(byte 0xbc\); it looks "
+         "like cp949: set --encoding cp949"),
+        ("cp949.csv", r"cp949\.csv, row 1: .*is not utf-8 \(byte 0xc8\); it looks like cp949: set --encoding cp949"),
+        ("utf16.csv", r"utf16\.csv, row 1: .*is not utf-8 \(byte 0xff\); it looks like utf-16: set --encoding utf-16"),
+        ("cp949.json", r"cp949\.json: .*is not utf-8 \(byte 0xc8\); it looks like cp949: set --encoding cp949"),
+        ("a.xlsx", r"a\.xlsx: no reader for '\.xlsx' files; save the table as 'CSV UTF-8'; there are: \.csv"),
         ("memory://missing.jsonl", r"not one of the first 1 rows can be used: cannot be read"),
         ([], "there is nothing to read"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_read_is_refused_before_any_work(
     source: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,7 +239,11 @@ def test_what_cannot_be_read_is_refused_before_any_work(
     Path("a.docx").touch()
     Path("empty.jsonl").touch()
     Path("other.jsonl").write_text('{"제목": "글"}\n', encoding="utf-8")
+    Path("a.xlsx").touch()
     Path("cp949.txt").write_bytes("소설\n소설\n".encode("cp949"))
+    for encoding in ("cp949", "utf-16"):
+        Path(f"{encoding.replace('-', '')}.csv").write_bytes("후기,감정\n소설,긍정\n".encode(encoding))
+    Path("cp949.json").write_bytes('[{"후기": "소설"}]'.encode("cp949"))
     with pytest.raises(DataError, match=message):
         run(source, tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
@@ -306,6 +317,14 @@ def test_rows_without_a_text_are_set_aside_with_what_is_kept(tmp_path: Path) -> 
         (6, None, "is not JSON (Expecting property name enclosed in double quotes: line 2 column 1 (char 2))"),
         (9, None, "is not utf-8 (byte 0xff)"),
     ]
+
+
+def test_decomposed_names_of_columns_are_found(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(normalize("NFD", "별칭;느낌\n") + "좋은 글;긍정\n", encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text(normalize("NFD", '{"별칭": "글", "느낌": "부정"}\n'), encoding="utf-8")
+    files = [tmp_path / "a.csv", tmp_path / "b.jsonl"]
+    assert run(files, tmp_path / "out.jsonl", text="별칭", keep={"감정": "느낌"}).rejected == 0
+    assert [row["감정"] for row in read_lines(tmp_path / "out.jsonl")] == ["긍정", normalize("NFD", "부정")]
 
 
 def test_what_is_kept_never_hides_the_reason(tmp_path: Path) -> None:
