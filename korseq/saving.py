@@ -207,10 +207,24 @@ def read_with(
     return saved, {name: files[name] for name in network if hold}, table.get("export", {})
 
 
+def require_pipeline(folder: Path) -> None:
+    """Raises:
+    CheckpointError: If there is no saved pipeline; naming those that may be meant.
+    """
+    if (folder / PIPELINE_FILE).is_file():
+        return
+    inside = sorted(str(file.parent) for file in folder.glob(f"*/{PIPELINE_FILE}"))
+    if inside:
+        hint = f", but it holds {len(inside):,}; name one of them: {', '.join(inside)}"
+    elif folder.exists():
+        hint = ""
+    else:
+        hint = f"; korseq comes with: {', '.join(shipped()) or 'none'}"
+    raise CheckpointError(f"{folder}: is no saved pipeline (there is no {PIPELINE_FILE} in it){hint}")
+
+
 def _table(folder: Path) -> dict[str, Any]:
-    if not (folder / PIPELINE_FILE).is_file():
-        hint = "" if folder.exists() else f"; korseq comes with: {', '.join(shipped()) or 'none'}"
-        raise CheckpointError(f"{folder}: is no saved pipeline (there is no {PIPELINE_FILE} in it){hint}")
+    require_pipeline(folder)
     try:
         return tomllib.loads((folder / PIPELINE_FILE).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
