@@ -269,7 +269,7 @@ def test_columns_of_another_file_than_that_of_the_training_are_asked_for(run: Pa
         assert told.endswith("name those of this file: --text COLUMN --label COLUMN\n")
     assert b"accuracy" in korseq("evaluate", tmp_path / "run", path, "--text", "text", "--label", "label").stdout
     unusual = tmp_path / "unusual.tsv"
-    unusual.write_text("글,\n", encoding="utf-8")
+    unusual.write_text("가\t나\n좋다\t긍정\n", encoding="utf-8")
     assert b"no text column found" in korseq("evaluate", run, unusual, code=1).stderr
 
 

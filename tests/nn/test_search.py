@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from korseq.errors import ConfigError
 from korseq.heads.seq2seq import score_of
 from korseq.nn.decoders import DecoderState
 from korseq.nn.search import COMPONENTS, Beam, Hypothesis, Sampling, Scored, _best_of_rows, keys_of
@@ -120,7 +121,7 @@ def test_a_beam_may_be_wider_than_the_vocabulary() -> None:
 
 def test_a_beam_must_be_wider_than_the_alternatives_are_many() -> None:
     assert Beam(size=3, alternatives=2).alternatives == 2
-    with pytest.raises(ValueError, match="a beam of 2 finds no 2 alternatives beside the best; set size to 3 or more"):
+    with pytest.raises(ConfigError, match="a beam of 2 finds no 2 alternatives beside the best; set size to 3 or more"):
         Beam(size=2, alternatives=2)
 
 
