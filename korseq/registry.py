@@ -235,5 +235,18 @@ def settings_of(value: Any, adjustable: bool = True) -> Any:
     return value
 
 
+def differences(before: Any, now: Any, separator: str = ".", path: str = "") -> list[str]:
+    """What differs between two tables, one sentence each, with the keys of the inner tables joined to a path."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        inner = f"{path}{separator}" if path else ""
+        keys = dict.fromkeys([*before, *now])
+        return [d for key in keys for d in differences(before.get(key), now.get(key), separator, f"{inner}{key}")]
+    return [] if before == now else [f"{path} was {_short(before)}, now it is {_short(now)}"]
+
+
+def _short(value: Any) -> str:
+    return "absent" if value is None else f"{value!r:.100}"
+
+
 def _article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiouAEIO' else 'a'} {noun}"

@@ -517,6 +517,22 @@ def test_resuming_with_other_data_is_refused(config: Path, tmp_path: Path) -> No
     assert "other settings, data or seed" in error
 
 
+def test_resuming_with_other_settings_is_refused_naming_them(config: Path, tmp_path: Path) -> None:
+    data, out = examples_file(tmp_path), tmp_path / "run"
+    command = ["train", config, "--set", f"data.train={data}", *TINY, "--out", out]
+    korseq(*command)
+    written = (out / "run.toml").read_bytes()
+    for _ in range(2):  # the first refusal leaves behind what tells the second one
+        error = korseq(*command, "--set", "training.epochs=9", "--seed", 4, "--resume", code=1).stderr.decode()
+        assert "run: belongs to a run with other settings: training." in error
+        assert "training.epochs was 2, now it is 9" in error
+        assert "training.seed was 0, now it is 4" in error
+    assert (out / "run.toml").read_bytes() == written
+    korseq(*command, "--set", "training.checkpoint_every=3", "--resume")  # which changes no step
+    (out / "run.toml").unlink()
+    assert "other settings, data or seed" in korseq(*command, "--seed", 4, "--resume", code=1).stderr.decode()
+
+
 def test_doctor_finds_everything_well() -> None:
     output = korseq("doctor").stdout.decode()
     assert "kiwipiepy_model" in output

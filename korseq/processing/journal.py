@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from korseq.errors import CheckpointError, ProcessingError
 from korseq.files import lock, write_files
+from korseq.registry import differences
 
 _JOB, _LOCK = "job.json", "lock"
 _FORMAT = 1
@@ -232,7 +233,7 @@ class JobFolder:
 
     def _changes(self, before: Mapping[str, Any], title: str) -> list[str]:
         """What differs from the job that was here, one sentence each; `title`: of its task."""
-        changes = _differences({**before, "task": None}, {**self._identity, "task": None})
+        changes = differences({**before, "task": None}, {**self._identity, "task": None}, " ")
         if before.get("task") == self._identity.get("task"):
             return changes
         if title == self._title:
@@ -283,15 +284,3 @@ def _lock(file: IO[bytes], path: Path) -> None:
         lock(file)
     except BlockingIOError:
         raise ProcessingError(f"{path.parent}: another process is working on this job") from None
-
-
-def _differences(before: Any, now: Any, path: str = "") -> list[str]:
-    """What differs between two descriptions, one sentence each."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = dict.fromkeys([*before, *now])
-        return [d for key in keys for d in _differences(before.get(key), now.get(key), f"{path} {key}".strip())]
-    return [] if before == now else [f"{path} was {_short(before)}, now it is {_short(now)}"]
-
-
-def _short(value: Any) -> str:
-    return "absent" if value is None else f"{value!r:.100}"
