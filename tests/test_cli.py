@@ -437,7 +437,7 @@ def test_a_trained_pipeline_is_not_overwritten_by_accident(run: Path, config: Pa
             "en.csv: is no TOML file of a pipeline; if it is data, give it with --set ",
         ),
         (["train", "en.jsonl.gz"], "give it with --set data.train=en.jsonl.gz"),
-        (["train", "sentiment"], "`korseq train --from sentiment --set data.train=FILE` trains it further"),
+        (["train", "sentiment"], "to train it further: korseq train --from sentiment --set data.train=FILE"),
         (
             ["train", "pipelines/sentiment.toml", "--set", "data.train=nothing.csv"],
             "nothing.csv: there is no such file",

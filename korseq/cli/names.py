@@ -21,10 +21,10 @@ def config_file(path: Path) -> Path:
 
     if not FORMATS.keys().isdisjoint(path.suffixes):
         raise ConfigError(f"{path}: is no TOML file of a pipeline; if it is data, give it with --set data.train={path}")
-    if (trained(path) / PIPELINE_FILE).exists():
+    if not path.is_file() and (trained(path) / PIPELINE_FILE).exists():
         raise ConfigError(
-            f"{path}: is a trained pipeline, where the TOML file of one is needed: pipelines/….toml, or "
-            f"{trained(path) / PIPELINE_FILE}; `korseq train --from {path} --set data.train=FILE` trains it further"
+            f"{path}: is a trained pipeline, not the TOML file of one; to train it further: "
+            f"korseq train --from {path} --set data.train=FILE"
         )
     try:
         return path if path.exists() else resource(str(path))

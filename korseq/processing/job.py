@@ -94,7 +94,8 @@ def process(
     that is finished is not done again.
 
     Args:
-        task: What to do; the folder of a trained pipeline stands for its predictions.
+        task: What to do; the folder of a trained pipeline stands for its predictions. If your script defines it, call this under
+            `if __name__ == "__main__":`, for workers import the script then.
         sources: Files, patterns, URLs, names on the hub, or a dataset. A streamed one must give the same rows again, and
             is known by its first thousand: after a change behind these, say `overwrite`.
         out: A file that ends in .jsonl or .parquet; or a folder (a path that ends in /, or is one), which gets a file
