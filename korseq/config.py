@@ -19,7 +19,7 @@ from korseq.heads.language_model import SIGHT, LanguageModel
 from korseq.heads.seq2seq import Seq2Seq
 from korseq.nn.embeddings import Embedding, EmbeddingStage
 from korseq.nn.encoders.base import Encoder, Sight, sight_of
-from korseq.registry import Plug, Section, create, settings, settings_of
+from korseq.registry import Plug, Section, create, mistakes_of, settings, settings_of
 from korseq.text.copies import MaskingTokenizer, check_pattern
 from korseq.text.features import FEATURES
 from korseq.text.subwords import SubwordTokenizer
@@ -114,8 +114,7 @@ def build_config(table: dict[str, Any], source: str | None = None) -> Config:
     try:
         config = create(Config, table)
     except ValidationError as error:
-        mistakes = [f"{'.'.join(map(str, e['loc'])) or '(top)'}: {e['msg']}" for e in error.errors()]
-        raise ConfigError(_report(source, mistakes)) from None
+        raise ConfigError(_report(source, mistakes_of(error))) from None
     mistakes = _contradictions(config)
     if mistakes:
         raise ConfigError(_report(source, mistakes))

@@ -44,7 +44,7 @@ from korseq.prepare import (
     warn_truncated,
     with_resampling,
 )
-from korseq.saving import Saved, write_run
+from korseq.saving import Saved, require_same_run, write_run
 from korseq.text.vocabulary import Vocabulary
 from korseq.training.reports import Report
 from korseq.training.run import Outcome, is_main_process, run
@@ -127,7 +127,9 @@ def fit(
 
     weights = before.weights if before else {}
     identity = identity_of(config, vocabularies, data, held_out.data, model, weights)
-    if folder and is_main_process():
+    if folder and resume:
+        require_same_run(folder, config)
+    elif folder and is_main_process():
         write_run(folder, config)
     outcome = run(model, data, config.training, evaluate, folder, resume, identity, progress, device, reports)
     model.to(device)

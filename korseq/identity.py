@@ -30,14 +30,7 @@ def identity_of(
 ) -> str:
     """Equal for two runs exactly if they make the same steps: settings, encoded data, and the weights to start from. (How many
     processes share the steps out, checkpoints tell themselves.)"""
-    effective = replace(
-        config,
-        data=DataSettings(),  # of which only the rows matter
-        tokenizer=config.tokenizer.with_threads(None),
-        target_tokenizer=config.target_tokenizer and config.target_tokenizer.with_threads(None),
-        training=replace(config.training, checkpoint_every=Training().checkpoint_every),
-    )
-    digest = hashlib.sha256(to_toml(effective).encode())
+    digest = hashlib.sha256(to_toml(effective(config)).encode())
     digest.update(json.dumps([[feature, v.tokens] for feature, v in vocabularies.items()]).encode())
     for part in (train, dev):
         for array in _arrays(part):
@@ -48,6 +41,17 @@ def identity_of(
     for weights in start.values():
         digest.update(weights.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def effective(config: Config) -> Config:
+    """The settings without those that steps do not depend on."""
+    return replace(
+        config,
+        data=DataSettings(),  # of which only the rows matter
+        tokenizer=config.tokenizer.with_threads(None),
+        target_tokenizer=config.target_tokenizer and config.target_tokenizer.with_threads(None),
+        training=replace(config.training, checkpoint_every=Training().checkpoint_every),
+    )
 
 
 def _arrays(data: EncodedData) -> list[Any]:

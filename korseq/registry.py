@@ -8,7 +8,7 @@ adds one through a Python entry point in the group `korseq.<kind>` (for example 
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Annotated, Any, TypeAlias, TypeVar, dataclass_transform, get_args
@@ -37,8 +37,22 @@ ROOMS = {
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 def settings(cls: type[T]) -> type[T]:
-    """Class decorator: a frozen dataclass whose fields are checked strictly and which refuses unknown names."""
-    return dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))(cls)  # type: ignore[return-value]
+    """Class decorator: a frozen dataclass whose fields are checked strictly and which refuses unknown names.
+
+    To make one with a mistake raises a ConfigError, which names the argument; see `create` for many at once.
+    """
+    decorated: Any = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))(cls)
+    checked = decorated.__init__
+
+    @wraps(checked)
+    def init(self: Any, *args: Any, **given: Any) -> None:
+        try:
+            checked(self, *args, **given)
+        except ValidationError as error:
+            raise ConfigError("; ".join(mistakes_of(_rewritten(error, decorated), cls.__name__))) from None
+
+    decorated.__init__, decorated.__checked_init__ = init, checked
+    return decorated  # type: ignore[no-any-return]
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
@@ -76,27 +90,35 @@ def create(cls: type[T], given: dict[str, Any]) -> T:
     Raises:
         pydantic.ValidationError: With one entry for each mistake.
     """
-    valid = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    made: Any = object.__new__(cls)
     try:
-        return cls(**given)
-    except ValidationError as error:
-        raise _rewritten(error, cls.__name__, valid) from None
+        made.__checked_init__(**given)
+    except ValidationError as error:  # which pydantic takes up, if this is a table inside another one
+        raise _rewritten(error, cls) from None
+    return made  # type: ignore[no-any-return]
 
 
-def _rewritten(error: ValidationError, title: str, valid: list[str]) -> ValidationError:
+def mistakes_of(error: ValidationError, *before: str) -> list[str]:
+    """Each with its path, which begins with what stands `before`."""
+    return [f"{'.'.join(map(str, (*before, *e['loc']))) or '(top)'}: {e['msg']}" for e in error.errors()]
+
+
+def _rewritten(error: ValidationError, cls: type) -> ValidationError:
+    valid = [f.name for f in fields(cls)]
     lines: list[InitErrorDetails] = []
     for line in error.errors():
         kind: str | PydanticCustomError = line["type"]
-        if kind == "unexpected_keyword_argument" and len(line["loc"]) == 1:
-            kind = PydanticCustomError(
-                "unknown_key", "unknown key{hint}", {"hint": did_you_mean(str(line["loc"][0]), valid)}
-            )
+        loc = line["loc"]
+        if loc and isinstance(loc[0], int) and loc[0] < len(valid):  # given by its place
+            loc = (valid[loc[0]], *loc[1:])
+        if kind == "unexpected_keyword_argument" and len(loc) == 1:
+            kind = PydanticCustomError("unknown_key", "unknown key{hint}", {"hint": did_you_mean(str(loc[0]), valid)})
         elif kind in ("missing", "missing_argument"):
             kind = PydanticCustomError("missing_key", "missing; it has no default")
         else:
             kind = PydanticCustomError("wrong_value", "{message}", {"message": line["msg"]})
-        lines.append(InitErrorDetails(type=kind, loc=line["loc"], input=line["input"]))
-    return ValidationError.from_exception_data(title, lines)
+        lines.append(InitErrorDetails(type=kind, loc=loc, input=line["input"]))
+    return ValidationError.from_exception_data(cls.__name__, lines)
 
 
 class Plug:
@@ -128,13 +150,15 @@ class Plug:
     def _one(self, value: Any) -> Any:
         if isinstance(value, self.base):
             return value
+        table = components(self.kind)
         if not isinstance(value, dict):
+            name = value if isinstance(value, str) and value in table else next(iter(table))
+            example = f'{{type="{name}"}} (in Python {name}())'
             raise PydanticCustomError(
                 "wrong_component",
-                "expected {kind} settings, got {got}",
-                {"kind": _article(self.kind), "got": repr(value)[:80]},
+                "expected settings of {kind}, such as {example}, got {got}",
+                {"kind": _article(self.kind), "example": example, "got": repr(value)[:80]},
             )
-        table = components(self.kind)
         given = dict(value)
         name = given.pop("type", None)
         if name not in table:
@@ -153,7 +177,13 @@ class Section:
                 return value
             if not isinstance(value, dict):
                 raise PydanticCustomError(
-                    "not_a_table", "expected a table of settings, got {got}", {"got": repr(value)[:80]}
+                    "not_a_table",
+                    "expected {name}, or a table of its settings ({keys}), got {got}",
+                    {
+                        "name": _article(source.__name__),
+                        "keys": ", ".join(f.name for f in fields(source)),
+                        "got": repr(value)[:80],
+                    },
                 )
             return create(source, value)
 
@@ -205,5 +235,18 @@ def settings_of(value: Any, adjustable: bool = True) -> Any:
     return value
 
 
+def differences(before: Any, now: Any, separator: str = ".", path: str = "") -> list[str]:
+    """What differs between two tables, one sentence each, with the keys of the inner tables joined to a path."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        inner = f"{path}{separator}" if path else ""
+        keys = dict.fromkeys([*before, *now])
+        return [d for key in keys for d in differences(before.get(key), now.get(key), separator, f"{inner}{key}")]
+    return [] if before == now else [f"{path} was {_short(before)}, now it is {_short(now)}"]
+
+
+def _short(value: Any) -> str:
+    return "absent" if value is None else f"{value!r:.100}"
+
+
 def _article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    return f"{'an' if noun[0] in 'aeiouAEIO' else 'a'} {noun}"

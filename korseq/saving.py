@@ -28,18 +28,20 @@ from torch import Tensor
 
 from korseq import __version__
 from korseq.card import versions
-from korseq.config import SAVED_KEYS, Config, build_config
+from korseq.config import SAVED_KEYS, Config, build_config, read_config
 from korseq.errors import CheckpointError, ConfigError
 from korseq.files import PIPELINE_FILE, write_files
+from korseq.identity import effective
 from korseq.labels import LabelSet
 from korseq.packing import Storage, packed, unpacked
-from korseq.registry import settings_of
+from korseq.registry import differences, settings_of
 from korseq.resources import shipped
 from korseq.text.vocabulary import Vocabulary
 from korseq.training.checkpoint import separate
 
 FORMAT = 1
 _VOCABULARY, _LABELS, _MODEL, _CARD = "vocabulary.json", "labels.json", "model.safetensors", "card.md"
+_RUN = "run.toml"
 _LEARNT = ("tokenizer", "target_tokenizer")  # the fields of the configuration, whose files are called so too
 
 
@@ -126,9 +128,26 @@ def write_run(folder: Path, config: Config) -> None:
     """
     table = {"versions": versions()} | settings_of(config)
     try:
-        write_files(folder, {"run.toml": tomli_w.dumps(table).encode()})
+        write_files(folder, {_RUN: tomli_w.dumps(table).encode()})
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be written ({error}); choose another folder or make room") from error
+
+
+def require_same_run(folder: Path, config: Config) -> None:
+    """Refuse to go on with a training of other settings, as far as `run.toml` tells.
+
+    Raises:
+        CheckpointError: Naming those that differ.
+    """
+    try:
+        before = read_config(folder / _RUN)
+    except ConfigError:  # the checkpoint itself knows, too, if not what differs
+        return
+    changes = differences(settings_of(effective(before)), settings_of(effective(config)))
+    if changes:
+        raise CheckpointError(
+            f"{folder}: belongs to a run with other settings: {'; '.join(changes)}. Give the same to resume, or --overwrite"
+        )
 
 
 def engine_of(folder: Path) -> str | None:
@@ -207,10 +226,24 @@ def read_with(
     return saved, {name: files[name] for name in network if hold}, table.get("export", {})
 
 
+def require_pipeline(folder: Path) -> None:
+    """Raises:
+    CheckpointError: If there is no saved pipeline; naming those that may be meant.
+    """
+    if (folder / PIPELINE_FILE).is_file():
+        return
+    inside = sorted(str(file.parent) for file in folder.glob(f"*/{PIPELINE_FILE}"))
+    if inside:
+        hint = f", but it holds {len(inside):,}; name one of them: {', '.join(inside)}"
+    elif folder.exists():
+        hint = ""
+    else:
+        hint = f"; korseq comes with: {', '.join(shipped()) or 'none'}"
+    raise CheckpointError(f"{folder}: is no saved pipeline (there is no {PIPELINE_FILE} in it){hint}")
+
+
 def _table(folder: Path) -> dict[str, Any]:
-    if not (folder / PIPELINE_FILE).is_file():
-        hint = "" if folder.exists() else f"; korseq comes with: {', '.join(shipped()) or 'none'}"
-        raise CheckpointError(f"{folder}: is no saved pipeline (there is no {PIPELINE_FILE} in it){hint}")
+    require_pipeline(folder)
     try:
         return tomllib.loads((folder / PIPELINE_FILE).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

@@ -170,6 +170,8 @@ def test_export_writes_the_same_pipeline_in_fewer_bits(
         assert json.loads(korseq("predict", exported, "정말 재미있게 봤어요").stdout)["label"] == "긍정"
     again = korseq("export", run, "--format", "korseq", "--quantize", "int8", "--out", small, code=1).stderr.decode()
     assert "holds a pipeline already; choose another folder" in again
+    first_guess = korseq("export", run, "--out", tmp_path / "x", code=1).stderr.decode()
+    assert "--format korseq writes any pipeline" in first_guess
     wrong = ["export", run, "--format", "korseq", "--quantize", "int4", "--out", tmp_path / "x"]
     assert "int4" in korseq(*wrong, code=1).stderr.decode()
     assert (
@@ -242,6 +244,9 @@ def test_several_seeds_are_trained_and_compared(
     found = json.loads(korseq("compare", out / "seed-5", out / "seed-6", data, "--json").stdout)
     assert found["count"] == 8
     assert found["difference"] == found["second"] - found["first"]
+    for command in (["predict", out, "좋다"], ["compare", out / "seed-5", out, data]):
+        told = korseq(*command, code=1).stderr.decode()
+        assert f"but it holds 2; name one of them: {out / 'seed-5'}, {out / 'seed-6'}" in told
     said = korseq("compare", out / "seed-5", out / "seed-5", data).stdout.decode()
     assert "difference: +0.0000, 95% interval +0.0000 to +0.0000, p = 1.000\nthis may be chance" in said
     other = tmp_path / "other.csv"
@@ -265,6 +270,22 @@ def test_evaluate_takes_other_column_names(run: Path, tmp_path: Path) -> None:
     path.write_text("본문칸,정답칸\n정말 재미있게 봤어요,긍정\n", encoding="utf-8")
     scores = json.loads(korseq("evaluate", run, path, "--json", "--text", "본문칸", "--label", "정답칸").stdout)
     assert scores["count"] == 1
+
+
+def test_columns_of_another_file_than_that_of_the_training_are_asked_for(run: Path, tmp_path: Path) -> None:
+    path = examples_file(tmp_path)
+    shutil.copytree(run, tmp_path / "run")
+    description = tmp_path / "run" / "pipeline.toml"
+    settings = description.read_text(encoding="utf-8")
+    description.write_text(settings.replace("[data]\n", '[data]\ntext = "후기"\n'), encoding="utf-8")
+    for command in (["evaluate", tmp_path / "run"], ["compare", tmp_path / "run", run]):
+        told = korseq(*command, path, code=1).stderr.decode()
+        assert "there is no column '후기'; valid are: label, text. The pipeline was trained on" in told
+        assert told.endswith("name those of this file: --text COLUMN --label COLUMN\n")
+    assert b"accuracy" in korseq("evaluate", tmp_path / "run", path, "--text", "text", "--label", "label").stdout
+    unusual = tmp_path / "unusual.tsv"
+    unusual.write_text("가\t나\n좋다\t긍정\n", encoding="utf-8")
+    assert b"no text column found" in korseq("evaluate", run, unusual, code=1).stderr
 
 
 def test_evaluate_reads_as_it_is_told_but_scores_the_pipeline_as_it_is(run: Path, tmp_path: Path) -> None:
@@ -427,6 +448,12 @@ def test_a_trained_pipeline_is_not_overwritten_by_accident(run: Path, config: Pa
         (["train", "pipelines/nothing.toml"], "there is no such file"),
         (["train", "pipelines/sentiment.toml"], "add --set data.train=FILE"),
         (
+            ["train", "--from", "sentiment", "a/en.csv"],
+            "en.csv: is no TOML file of a pipeline; if it is data, give it with --set ",
+        ),
+        (["train", "en.jsonl.gz"], "give it with --set data.train=en.jsonl.gz"),
+        (["train", "sentiment"], "to train it further: korseq train --from sentiment --set data.train=FILE"),
+        (
             ["train", "pipelines/sentiment.toml", "--set", "data.train=nothing.csv"],
             "nothing.csv: there is no such file",
         ),
@@ -505,6 +532,22 @@ def test_resuming_with_other_data_is_refused(config: Path, tmp_path: Path) -> No
     assert "other settings, data or seed" in error
 
 
+def test_resuming_with_other_settings_is_refused_naming_them(config: Path, tmp_path: Path) -> None:
+    data, out = examples_file(tmp_path), tmp_path / "run"
+    command = ["train", config, "--set", f"data.train={data}", *TINY, "--out", out]
+    korseq(*command)
+    written = (out / "run.toml").read_bytes()
+    for _ in range(2):  # the first refusal leaves behind what tells the second one
+        error = korseq(*command, "--set", "training.epochs=9", "--seed", 4, "--resume", code=1).stderr.decode()
+        assert "run: belongs to a run with other settings: training." in error
+        assert "training.epochs was 2, now it is 9" in error
+        assert "training.seed was 0, now it is 4" in error
+    assert (out / "run.toml").read_bytes() == written
+    korseq(*command, "--set", "training.checkpoint_every=3", "--resume")  # which changes no step
+    (out / "run.toml").unlink()
+    assert "other settings, data or seed" in korseq(*command, "--seed", 4, "--resume", code=1).stderr.decode()
+
+
 def test_doctor_finds_everything_well() -> None:
     output = korseq("doctor").stdout.decode()
     assert "kiwipiepy_model" in output
@@ -538,7 +581,15 @@ def test_process_predicts_a_corpus_and_its_exit_status_tells_of_rows_set_aside(r
     assert [row["label"] for row in rows] == [row["gold"] for row in rows] == [label for _, label in EXAMPLES]
     assert b"8 rows from 8 in" in first.stderr
     assert b"nothing was left to do" in program("process", run, source, "--keep", "gold=label", "--out", out).stderr
-    assert b"belongs to another job: options keep was" in program("process", run, source, out, code=1).stderr
+    assert (
+        b"belongs to another job: options keep"
+        in korseq("process", run, source, out, "--keep", "id=text", code=1).stderr
+    )
+    clash = korseq("process", run, source, out, code=1).stderr.decode()
+    assert "the input has a column 'label'" in clash
+    assert clash.endswith(": --keep text --keep gold=label\n")
+    other = korseq("process", "pos", source, out, "--keep", "gold=label", code=1).stderr.decode()
+    assert f"the task was the pipeline {run}, now it is the pipeline pos" in other
     with source.open("ab") as file:
         file.write("\xff\t긍정\n".encode("latin-1", "replace") + b"\xff\n")
     again = program("process", run, source, "--keep", "gold=label", "--overwrite", "--workers", 1, out, code=3)
@@ -572,6 +623,10 @@ def test_index_terms_of_a_corpus(tmp_path: Path) -> None:
         (
             ["process", "tokenize", "a.txt", "o/", "--format", "csv"],
             "no format is called 'csv'; valid are: jsonl, parquet",
+        ),
+        (
+            ["process", "sentimet", "corpora/reviews.tsv", "o.jsonl"],
+            "sentimet: is no saved pipeline (there is no pipeline.toml",
         ),
         (["process", "runs/x", "a.txt", "o.jsonl", "--unit", "sentence"], "belong to `korseq process tokenize`"),
         (["process", "tokenize", "a.txt", "o.jsonl", "--user-dictionary", "w.txt"], "cannot read the user dictionary"),

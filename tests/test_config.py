@@ -126,7 +126,7 @@ def test_all_mistakes_are_reported_at_once_with_path_and_nearest_name(tmp_path: 
     [
         ("", "encoder: missing"),
         ("[embedding\n", "is not TOML"),
-        ("embedding = 3\n", "expected an? embedding settings"),
+        ("embedding = 3\n", "expected settings of an embedding, such as"),
         ('[encoder]\nhidden_size = 3\n', "no 'type'"),
     ],
 )  # fmt: skip

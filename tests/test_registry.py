@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass, replace
 from importlib.metadata import EntryPoint
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from korseq import registry
 from korseq.config import Config
 from korseq.data import DataSettings, SequenceOptions
 from korseq.errors import ConfigError
+from korseq.nn.search import Beam
 from korseq.registry import (
     ROOMS,
     Adjustable,
@@ -99,8 +100,12 @@ def test_one_of_many_may_stand_alone() -> None:
         ({"pet": {"type": "{x}"}}, "pet", "no animal is called '{x}'; valid are: Cat, Dog"),
         ({"pet": {"age": 3}}, "pet", "no 'type'; valid are: Cat, Dog"),
         ({"pet": {"type": 3}}, "pet", "no animal is called '3'; valid are: Cat, Dog"),
-        ({"pet": "Dog"}, "pet", "expected an animal settings, got 'Dog'"),
-        ({"pet": Owner("나")}, "pet", "expected an animal settings, got Owner(name='나', house=False)"),
+        ({"pet": "Dog"}, "pet", "expected settings of an animal, such as {type=\"Dog\"} (in Python Dog()), got 'Dog'"),
+        (
+            {"pet": Owner("나")},
+            "pet",
+            "settings of an animal, such as {type=\"Dog\"} (in Python Dog()), got Owner(name='나'",
+        ),
         ({"pet": {"type": "Dog", "age": "3"}}, "pet.age", "Input should be a valid integer"),
         ({"pet": {"type": "Dog", "age": 3.5}}, "pet.age", "Input should be a valid integer"),
         ({"pet": {"type": "Dog", "age": True}}, "pet.age", "Input should be a valid integer"),
@@ -108,7 +113,11 @@ def test_one_of_many_may_stand_alone() -> None:
         ({"pet": {"type": "Dog", "weight": 0}}, "pet.weight", "Input should be greater than 0"),
         ({"pet": Dog(), "owner": {"name": "나", "house": 1}}, "owner.house", "Input should be a valid boolean"),
         ({"pet": Dog(), "owner": {"house": True}}, "owner.name", "missing; it has no default"),
-        ({"pet": Dog(), "owner": "철수"}, "owner", "expected a table of settings, got '철수'"),
+        (
+            {"pet": Dog(), "owner": "철수"},
+            "owner",
+            "expected an Owner, or a table of its settings (name, house), got '철수'",
+        ),
         (
             {"pet": Dog(), "guests": [Cat(), {"type": "Cat", "lives": -1}]},
             "guests.1.lives",
@@ -123,6 +132,31 @@ def test_mistakes_are_told_with_their_path(given: dict[str, Any], path: str, mes
     found = mistakes(Home, given)
     assert list(found) == [path]
     assert message in found[path]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Dog(weight=0), "Dog.weight: Input should be greater than 0"),
+        (lambda: Cat(-1), "Cat.lives: Input should be greater than or equal to 0"),
+        (lambda: Cat(live=3), "Cat.live: unknown key; did you mean 'lives'?"),
+        (lambda: Owner(), "Owner.name: missing; it has no default"),
+        (
+            lambda: replace(Dog(), age="3", wight=1.0),
+            "Dog.age: Input should be a valid integer; Dog.wight: unknown key; did you",
+        ),
+        (
+            lambda: Home("Cat"),
+            "Home.pet: expected settings of an animal, such as {type=\"Cat\"} (in Python Cat()), got 'Cat'",
+        ),
+        (lambda: Home(Dog(), {"name": 3}), "Home.owner.name: Input should be a valid string"),
+        (lambda: Beam(size=2, alternatives=2), "Beam: a beam of 2 finds no 2 alternatives"),
+    ],
+)
+def test_mistakes_in_python_name_the_argument(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert str(caught.value).startswith(message)
 
 
 def test_all_mistakes_are_told_at_once() -> None:

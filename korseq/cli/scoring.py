@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +15,7 @@ import typer
 from korseq.cli.names import data_source
 from korseq.cli.options import Beam, Run, TextColumn, search_of
 from korseq.cli.tables import print_scores
-from korseq.errors import ConfigError
+from korseq.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from korseq.config import Config
@@ -70,7 +73,8 @@ def evaluate(
     data = _reading(pipeline.config, text, label, [change for change in set_ or [] if change not in writing])
     for kind in NOISES if noise else ():
         require_noise(pipeline.config, kind)
-    scores = pipeline.evaluate(file, data)
+    with _told_of_columns():
+        scores = pipeline.evaluate(file, data)
     if noise:
         main = scores.main
         noisy = {kind: pipeline.evaluate(file, data, kind)[main] for kind in NOISES}
@@ -94,7 +98,8 @@ def compare(
 
     pipelines = Pipeline.load(first), Pipeline.load(second)
     asked = _reading(pipelines[0].config, text, label, set_) if text or label or set_ else None  # else each its own way
-    found = pipelines[0].compare(pipelines[1], data_source(file), asked)
+    with _told_of_columns():
+        found = pipelines[0].compare(pipelines[1], data_source(file), asked)
     if as_json:
         print(json.dumps(found.as_dict(), ensure_ascii=False))
         return
@@ -103,6 +108,20 @@ def compare(
     least = "≤" if found.p <= 1e-3 else "="
     print(f"difference: {found.difference:+.4f}, 95% interval {low:+.4f} to {high:+.4f}, p {least} {found.p:.3f}")
     print("this may be chance" if found.verdict == "chance" else f"the second is {found.verdict}")
+
+
+@contextmanager
+def _told_of_columns() -> Iterator[None]:
+    """Where a file may have other columns than the one that the pipeline was trained on."""
+    try:
+        yield
+    except DataError as error:
+        told = re.sub(r" \(set data\.(text|label)\)$", "", str(error))
+        if told == str(error):
+            raise
+        raise DataError(
+            f"{told}. The pipeline was trained on columns of other names; name those of this file: --text COLUMN --label COLUMN"
+        ) from error
 
 
 def _reading(config: Config, text: str | None, label: str | None, changes: list[str] | None) -> DataSettings:

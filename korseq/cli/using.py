@@ -239,7 +239,10 @@ def export(
     one_of("--format", format, ("ctranslate2", "korseq"))
     pipeline: Any = Pipeline.load(run, device="cpu")
     if format == "ctranslate2":
-        write_ctranslate2(pipeline, out, quantize)  # type: ignore[arg-type] # which it checks
+        try:
+            write_ctranslate2(pipeline, out, quantize)  # type: ignore[arg-type] # which it checks
+        except ConfigError as error:
+            raise ConfigError(f"{error}\n--format korseq writes any pipeline, its weights in fewer bits") from error
     elif (out / PIPELINE_FILE).exists():
         raise CheckpointError(f"{out}: holds a pipeline already; choose another folder")
     else:

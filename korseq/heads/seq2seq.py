@@ -48,7 +48,7 @@ class Written:
 
 def score_of(hypothesis: Hypothesis) -> float:
     """The geometric mean of the probabilities of its symbols, `<eos>` included."""
-    return math.exp(hypothesis.log_prob / (len(hypothesis.ids) + 1))
+    return math.exp(hypothesis.mean_log_prob)
 
 
 @component

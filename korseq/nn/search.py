@@ -54,6 +54,11 @@ class Hypothesis(NamedTuple):
     ids: tuple[int, ...]
     log_prob: float
 
+    @property
+    def mean_log_prob(self) -> float:
+        """The same over their number."""
+        return self.log_prob / (len(self.ids) + 1)
+
 
 class Search(ABC):
     """Settings of a search.
@@ -204,7 +209,8 @@ class Sampling(Search):
     """Every next symbol is drawn by its probability.
 
     Args:
-        samples: Targets that are drawn for a source; the most probable comes first.
+        samples: Targets that are drawn for a source; the one whose symbols are the most probable, by the mean of their log
+            probabilities, comes first.
         temperature: Log probabilities are divided by it; below 1 likely symbols become likelier.
         top_k: Draw from so many most probable symbols only; 0 for all.
         top_p: Draw from the fewest symbols that have this probability together (Holtzman et al. 2020).
@@ -254,7 +260,7 @@ class Sampling(Search):
             for source in over.nonzero().flatten().tolist():
                 ended = zip(written[source].tolist(), totals[source].tolist(), strict=True)
                 hypotheses = [Hypothesis(tuple(i for i in ids if i != PAD), total) for ids, total in ended]
-                found[int(left[source])] = sorted(hypotheses, key=lambda h: -h.log_prob)
+                found[int(left[source])] = sorted(hypotheses, key=lambda h: -h.mean_log_prob)
             kept = (~over).nonzero().flatten()
             if not len(kept):
                 break

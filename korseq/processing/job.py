@@ -19,7 +19,7 @@ from korseq.processing.corpus import Corpus, Item, Sources, expanded
 from korseq.processing.journal import JobFolder, Journal, total
 from korseq.processing.local_engine import run_locally
 from korseq.processing.outputs import OUTPUTS, output_for
-from korseq.processing.parts import Part, Plan
+from korseq.processing.parts import Part, Plan, check_names
 from korseq.processing.ray_engine import run_on_ray
 from korseq.processing.tasks import Predict, Task
 
@@ -56,14 +56,16 @@ class Summary:
 
     def __str__(self) -> str:
         if not self.seconds:
-            return f"{self.out} is there already, {self.written:,} rows from {self.rows:,}; nothing was left to do"
-        found = [f"{self.out}: {self.written:,} rows from {self.rows:,} in {self.seconds:,.0f} s"]
+            return f"{self.out} is there already, {_rows(self.written)} from {self.rows:,}; nothing was left to do"
+        found = [f"{self.out}: {_rows(self.written)} from {self.rows:,} in {self.seconds:,.0f} s"]
         if self.truncated:
+            cut = ("text was", "and was") if self.truncated == 1 else ("texts were", "and were")
             found.append(
-                f"{self.truncated:,} texts were longer than the pipeline reads (sequence.max_length), and were cut"
+                f"{self.truncated:,} {cut[0]} longer than the pipeline reads (sequence.max_length), {cut[1]} cut"
             )
         if self.rejected:
-            found.append(f"{self.rejected:,} rows were set aside, see {self.rejected_file}")
+            were = "was" if self.rejected == 1 else "were"
+            found.append(f"{_rows(self.rejected)} {were} set aside, see {self.rejected_file}")
         return "; ".join(found)
 
 
@@ -92,7 +94,8 @@ def process(
     that is finished is not done again.
 
     Args:
-        task: What to do; the folder of a trained pipeline stands for its predictions.
+        task: What to do; the folder of a trained pipeline stands for its predictions. If your script defines it, call this under
+            `if __name__ == "__main__":`, for workers import the script then.
         sources: Files, patterns, URLs, names on the hub, or a dataset. A streamed one must give the same rows again, and
             is known by its first thousand: after a change behind these, say `overwrite`.
         out: A file that ends in .jsonl or .parquet; or a folder (a path that ends in /, or is one), which gets a file
@@ -134,9 +137,13 @@ def process(
     output = output_for(parts[0].target, [item for item in first if not item.problem])
     if workers is None and len(first) < _FIRST and len(list(chunks(first, lambda: 0))) == 1:
         workers = 1  # others would have nothing to do, and each has a Kiwi to load
+    check_names(task.names, output, corpus)
     identity = {"task": task.identity(), "output": output.describe(), "korseq": __version__} | corpus.identity()
     outputs = [part.target for part in parts]
-    with making(target, ProcessingError), JobFolder(_beside(target, ".job"), identity, outputs, overwrite) as job:
+    with (
+        making(target, ProcessingError),
+        JobFolder(_beside(target, ".job"), identity, outputs, overwrite, task.title) as job,
+    ):
         rejected_file = _beside(target, ".rejected.jsonl")
         seconds = 0.0
         if job.finished is None:
@@ -155,6 +162,10 @@ def process(
         return Summary(
             **totals, seconds=seconds, out=target, rejected_file=rejected_file if totals["rejected"] else None
         )
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
 
 
 def _parts(corpus: Corpus, out: Path, format: str | None) -> list[Part]:

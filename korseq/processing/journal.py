@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from korseq.errors import CheckpointError, ProcessingError
 from korseq.files import lock, write_files
+from korseq.registry import differences
 
 _JOB, _LOCK = "job.json", "lock"
 _FORMAT = 1
@@ -171,14 +172,19 @@ class JobFolder:
         folder: Where.
         identity: What the job is.
         outputs: What it makes.
+        overwrite: Whether whatever lies there may go. What has not come to a row goes in any case.
+        title: Of its task, for people.
 
     Raises:
         ProcessingError: If another process works on it, or it is another job's; saying what differs.
         CheckpointError: If it is damaged.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], outputs: Sequence[Path], overwrite: bool) -> None:
+    def __init__(
+        self, folder: Path, identity: Mapping[str, Any], outputs: Sequence[Path], overwrite: bool, title: str = ""
+    ) -> None:
         self.folder = folder
+        self._title = title
         self._outputs = outputs
         self._identity = json.loads(json.dumps({"format": _FORMAT} | dict(identity)))  # as it is read again
         existing = [path for path in outputs if path.exists()]
@@ -197,25 +203,42 @@ class JobFolder:
         """What came of the job, if it is finished."""
         try:
             found = json.loads((self.folder / _JOB).read_bytes())
-            before, finished = found["identity"], found["finished"]
+            before, finished, title = found["identity"], found["finished"], found.get("title", "")
         except FileNotFoundError:
-            before, finished = None, None
+            before, finished, title = None, None, ""
         except (ValueError, KeyError, TypeError) as error:
             if not overwrite:
                 raise CheckpointError(
                     f"{self.folder / _JOB}: is damaged ({error}); begin anew with --overwrite"
                 ) from error
-            before, finished = None, None
-        if before is not None and before != self._identity and not overwrite:
+            before, finished, title = None, None, ""
+        another = before is not None and before != self._identity
+        if another and not overwrite and not self._is_empty(finished):
             raise ProcessingError(
-                f"{self.folder}: belongs to another job: {'; '.join(_differences(before, self._identity))}. "
+                f"{self.folder}: belongs to another job: {'; '.join(self._changes(before, title))}. "
                 "Give another --out, or begin anew with --overwrite"
             )
-        if overwrite or before is None or (finished and not all(path.exists() for path in self._outputs)):
+        if overwrite or before is None or another or (finished and not all(path.exists() for path in self._outputs)):
             self._clear()
             finished = None
             self._keep(None)
         return finished if finished else None
+
+    def _is_empty(self, finished: Mapping[str, Any] | None) -> bool:
+        """Whether the job that was here has not come to a row, so that nothing is lost with it."""
+        if finished or any(path.exists() for path in self._outputs):
+            return False
+        journals = [Journal(self.folder, int(path.stem)) for path in self.folder.glob("*.journal")]
+        return not any(journal.progress.rows or journal.known for journal in journals)
+
+    def _changes(self, before: Mapping[str, Any], title: str) -> list[str]:
+        """What differs from the job that was here, one sentence each; `title`: of its task."""
+        changes = differences({**before, "task": None}, {**self._identity, "task": None}, " ")
+        if before.get("task") == self._identity.get("task"):
+            return changes
+        if title == self._title:
+            return [f"{title} is not what it was (its files, its options or Kiwi have changed)", *changes]
+        return [f"the task was {title or 'another'}, now it is {self._title}", *changes]
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Note what came of the job, and forget how."""
@@ -229,7 +252,8 @@ class JobFolder:
                 path.unlink()
 
     def _keep(self, finished: Mapping[str, Any] | None) -> None:
-        content = json.dumps({"identity": self._identity, "finished": finished}, ensure_ascii=False, indent=1)
+        entry = {"identity": self._identity, "title": self._title, "finished": finished}
+        content = json.dumps(entry, ensure_ascii=False, indent=1)
         write_files(self.folder, {_JOB: content.encode()})
 
     def __enter__(self) -> JobFolder:
@@ -260,15 +284,3 @@ def _lock(file: IO[bytes], path: Path) -> None:
         lock(file)
     except BlockingIOError:
         raise ProcessingError(f"{path.parent}: another process is working on this job") from None
-
-
-def _differences(before: Any, now: Any, path: str = "") -> list[str]:
-    """What differs between two descriptions, one sentence each."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = dict.fromkeys([*before, *now])
-        return [d for key in keys for d in _differences(before.get(key), now.get(key), f"{path} {key}".strip())]
-    return [] if before == now else [f"{path} was {_short(before)}, now it is {_short(now)}"]
-
-
-def _short(value: Any) -> str:
-    return "absent" if value is None else f"{value!r:.100}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -95,12 +96,7 @@ def run_part(
         report(position)
 
     columns = pool.columns(tell)
-    taken = [name for name in columns if name in output.kept]
-    if taken:
-        raise ProcessingError(
-            f"the input has a column '{taken[0]}', and the result is called so too; "
-            f"keep it under another name (--keep gold={taken[0]}), or name the columns to keep"
-        )
+    check_names(columns, output, part.corpus)
     with journal.open(output.header(columns)):
         if not journal.progress.complete:
             done = journal.progress.rows
@@ -111,6 +107,25 @@ def run_part(
                 _check(journal.progress, settled, allowed)
             journal.append(replace(journal.progress, complete=True), b"", b"")
     output.finish(journal.partial, part.target)
+
+
+def check_names(results: Iterable[str], output: Output, corpus: Corpus) -> None:
+    """Refuse a column that is kept under the name of a result.
+
+    Raises:
+        ProcessingError: Naming the options with which all columns are kept.
+    """
+    taken = [name for name in results if name in output.kept]
+    if not taken:
+        return
+    columns = corpus.keep or {name: name for name in output.kept}
+    new = {name: "gold" if name == taken[0] else f"gold_{name}" for name in taken}
+    kept = [(new.get(name, name), columns[name]) for name in output.kept]
+    options = [shlex.quote(name if name == column else f"{name}={column}") for name, column in kept]
+    raise ProcessingError(
+        f"the input has a column '{columns[taken[0]]}', and a result is called '{taken[0]}' too; name the columns to keep, this "
+        f"one under another name: {' '.join(f'--keep {option}' for option in options)}"
+    )
 
 
 def check_allowed(rejected: int, rows: int, allowed: int | None) -> None:

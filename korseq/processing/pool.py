@@ -7,17 +7,19 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from korseq.errors import ProcessingError
 from korseq.processing.chunks import Chunk, Died, Done, Order, Outcome, Settled, attempts_at
 from korseq.processing.outputs import Output
 from korseq.processing.tasks import Task
-from korseq.processing.worker import Alive, Ready, environment, work
+from korseq.processing.worker import Alive, Ready, environment, without_main, work
 from korseq.shapes import Shape
 
 _START = 600.0  # seconds in which a worker must have loaded its task
@@ -62,6 +64,8 @@ class Pool:
     def __init__(self, task: Task, output: Output, count: int, row_seconds: float) -> None:
         self._task, self._output, self._row_seconds = task, output, row_seconds
         self._context = get_context("spawn")
+        # A task that the script defines is pickled by this name.
+        self._needs_main = b"__main__" in bytes(ForkingPickler.dumps((task, output)))
         self._workers: list[_Worker] = []
         self._deaths = 0
         self._looked = time.monotonic()
@@ -153,7 +157,8 @@ class Pool:
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs, self._task, self._output), daemon=True)
-        process.start()
+        with nullcontext() if self._needs_main else without_main():
+            process.start()
         theirs.close()  # the worker's death then closes the pipe
         return _Worker(process, ours)
 
@@ -209,9 +214,13 @@ class Pool:
         worker.connection.close()
         self._deaths += worker.columns is None
         if self._deaths >= _DEATHS:
+            guard = (
+                " The task is defined in a script, which every worker imports: what the script does must stand under "
+                'if __name__ == "__main__":'
+            )
             raise ProcessingError(
                 f"workers die before they begin ({reason}). If memory is short, take fewer of them (--workers): "
-                "each needs about a gigabyte"
+                f"each needs about a gigabyte.{guard if self._needs_main else ''}"
             )
         if worker.attempt is not None:
             outcomes.append((worker.attempt, Died(reason, worker.row)))

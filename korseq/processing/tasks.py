@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from korseq.errors import CheckpointError
 from korseq.files import PIPELINE_FILE
+from korseq.labels import LabelSet
 from korseq.resources import trained
 from korseq.shapes import Shape
 from korseq.text.alignment import Analysis
 from korseq.text.tokenizers import KiwiTokenizer
+
+if TYPE_CHECKING:
+    from korseq.config import Config
 
 # What one text becomes: one row of the output, or one for each of its sentences.
 Records: TypeAlias = Sequence[Mapping[str, Any]]
@@ -45,6 +48,16 @@ class Task(ABC):
     def splits(self) -> bool:
         """Whether a text becomes several records, each with its own part of the text."""
         return False
+
+    @property
+    def names(self) -> Collection[str]:
+        """Of what stands in its records, if they are known before it is opened: a job that cannot have them does not begin."""
+        return ()
+
+    @property
+    def title(self) -> str:
+        """What it is, in a few words for people."""
+        return self.identity()
 
     @abstractmethod
     def identity(self) -> str:
@@ -78,18 +91,31 @@ class Predict(Task):
     folder: str | Path
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
-    def identity(self) -> str:
-        description = trained(self.folder) / PIPELINE_FILE
-        try:
-            content = description.read_bytes()  # which has the checksums of all other files
-        except OSError as error:
-            raise CheckpointError(f"{self.folder}: is no saved pipeline ({error})") from error
-        from korseq.config import read_config
+    @property
+    def names(self) -> Collection[str]:
+        return self._config().head.columns(LabelSet(()))  # whose names are the same for all labels
 
-        read_config(description).require_single_texts()
+    @property
+    def title(self) -> str:
+        return f"the pipeline {self.folder}"
+
+    def identity(self) -> str:
+        self._config().require_single_texts()
+        content = self._description.read_bytes()  # which has the checksums of all other files
         # The file tells the Kiwi of its training, but the installed one will work.
         kiwi = KiwiTokenizer().fingerprint()
         return f"predict {self.precision} {hashlib.sha256(content).hexdigest()} {kiwi}"
+
+    @property
+    def _description(self) -> Path:
+        return trained(self.folder) / PIPELINE_FILE
+
+    def _config(self) -> Config:
+        from korseq.config import read_config
+        from korseq.saving import require_pipeline
+
+        require_pipeline(self._description.parent)
+        return read_config(self._description)
 
     def open(self) -> OpenTask:
         from korseq.pipeline import Pipeline
@@ -121,6 +147,19 @@ class Tokenize(Task):
     def splits(self) -> bool:
         return self.unit == "sentence"
 
+    @property
+    def names(self) -> Collection[str]:
+        return self._columns
+
+    @property
+    def title(self) -> str:
+        return f"tokenize (a row a {self.unit})"
+
+    @property
+    def _columns(self) -> Mapping[str, Shape]:
+        place: dict[str, Shape] = {"sentence": str, "start": int, "end": int} if self.splits else {}
+        return {**place, "tokens": _TOKENS}
+
     def identity(self) -> str:
         return f"tokenize {self.unit} {self.tokenizer.fingerprint()}"
 
@@ -129,7 +168,7 @@ class Tokenize(Task):
         if self.unit == "text":
             return _warm(
                 OpenTask(
-                    {"tokens": _TOKENS},
+                    self._columns,
                     lambda texts: ([{"tokens": _tokens(a, 0, len(a))}] for a in tokenizer.stream(texts)),
                 )
             )
@@ -146,7 +185,7 @@ class Tokenize(Task):
                     for first, stop in zip(starts, [*starts, len(analysis)][1:], strict=True)
                 ]
 
-        return _warm(OpenTask({"sentence": str, "start": int, "end": int, "tokens": _TOKENS}, run))
+        return _warm(OpenTask(self._columns, run))
 
 
 def _tokens(analysis: Analysis, first: int, stop: int) -> list[dict[str, Any]]:
@@ -177,6 +216,14 @@ class IndexTerms(Task):
     """
 
     tokenizer: KiwiTokenizer = field(default_factory=KiwiTokenizer)
+
+    @property
+    def names(self) -> Collection[str]:
+        return ("terms",)
+
+    @property
+    def title(self) -> str:
+        return "index-terms"
 
     def identity(self) -> str:
         return f"index-terms {self.tokenizer.fingerprint()}"

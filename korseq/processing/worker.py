@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from threading import Thread
+from types import ModuleType
 from typing import NamedTuple
 
 from korseq.processing.chunks import Done, Failed, Order
@@ -135,6 +137,18 @@ def _each(texts: Iterable[str], beat: Callable[[], None]) -> Iterator[str]:
 
 def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:500]
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Processes that are started meanwhile do not import this one's script: without a guard (`if __name__ == "__main__"`), each
+    would do all that the script does. Its imports take their time, too."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, overl
 
 from pydantic import Field
 
-from korseq.errors import DataError
+from korseq.errors import ConfigError, DataError
 from korseq.registry import Adjustable, Section, component, settings, settings_of
 from korseq.text.alignment import Analysis
 from korseq.text.clean import CleanText, clean
@@ -141,7 +141,7 @@ class UserWord:
             try:
                 form, tag, *score = (cell.strip() for cell in line.rstrip().split("\t"))
                 words.append(UserWord(form, tag, *map(float, score)))
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, ConfigError):
                 raise DataError(f"expected 'form<TAB>tag<TAB>score', found {line!r}", str(path), row) from None
         return tuple(words)
 

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from korseq.errors import ConfigError
+from korseq.heads.seq2seq import score_of
 from korseq.nn.decoders import DecoderState
 from korseq.nn.search import COMPONENTS, Beam, Hypothesis, Sampling, Scored, _best_of_rows, keys_of
 from korseq.specials import BOS, EOS, PAD, UNK
@@ -119,7 +121,7 @@ def test_a_beam_may_be_wider_than_the_vocabulary() -> None:
 
 def test_a_beam_must_be_wider_than_the_alternatives_are_many() -> None:
     assert Beam(size=3, alternatives=2).alternatives == 2
-    with pytest.raises(ValueError, match="a beam of 2 finds no 2 alternatives beside the best; set size to 3 or more"):
+    with pytest.raises(ConfigError, match="a beam of 2 finds no 2 alternatives beside the best; set size to 3 or more"):
         Beam(size=2, alternatives=2)
 
 
@@ -148,6 +150,13 @@ def test_coverage_is_ranked_by_the_formula() -> None:
             term = 0.7 * coverage.clamp(max=1).log().sum().item()
             ranks[ids] = table.log_prob(source, ids) / (len(ids) + 1) + term
         assert [h.ids for h in found[source]] == sorted(ranks, key=lambda ids: -ranks[ids])
+
+
+def test_what_is_drawn_is_in_the_order_of_the_score_that_is_shown() -> None:
+    for of_source in run(Sampling(samples=20, seed=2), Table(sharpness=2.0)):
+        scores = [score_of(hypothesis) for hypothesis in of_source]
+        assert scores == sorted(scores, reverse=True)
+        assert len(set(scores)) > 2
 
 
 def test_sampling_draws_by_probability() -> None:

@@ -24,7 +24,7 @@ import pytest
 from corpus_tasks import CRASHES, EXITS, RAISES, REASONS, SLEEPS, Words
 
 from korseq.errors import CheckpointError, ConfigError, DataError, ProcessingError
-from korseq.processing import TooManyRejectedError, chunks, job, journal, pool, process
+from korseq.processing import IndexTerms, Task, Tokenize, TooManyRejectedError, chunks, job, journal, pool, process
 from korseq.processing.corpus import Corpus
 from korseq.processing.journal import JobFolder, Journal, Progress
 from korseq.processing.outputs import JsonLines
@@ -137,11 +137,31 @@ def test_a_kept_column_must_not_have_the_name_of_a_result(tmp_path: Path) -> Non
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "글", "length": 1}\n')
     with pytest.raises(
-        ProcessingError, match=r"a column 'length', and the result is called so too.*--keep gold=length"
+        ProcessingError,
+        match=r"a column 'length', and a result is called 'length' too.*: --keep text --keep gold=length$",
     ):
         run(path, tmp_path / "out.jsonl")
-    run(path, tmp_path / "out.jsonl", keep={"gold": "length"}, overwrite=True)
+    run(path, tmp_path / "out.jsonl", keep={"gold": "length"})  # the job that did not begin is in nobody's way
     assert read_lines(tmp_path / "out.jsonl") == [{"gold": 1, "words": ["글"], "length": 1}]
+
+
+@pytest.mark.parametrize(
+    ("task", "keep", "options"),
+    [
+        (Tokenize(unit="sentence"), None, "--keep gold=start --keep gold_end=end --keep 'a name'"),
+        (Tokenize(), {"tokens": "start", "n": "end"}, "--keep gold=start --keep n=end"),
+        (IndexTerms(), {"terms": "text"}, "--keep gold=text"),
+    ],
+)
+def test_names_that_are_known_are_looked_at_before_anything_is_begun(
+    task: Task, keep: Any, options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool.Pool, "__init__", lambda *_: pytest.fail("workers were started"))
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "글", "start": 1, "end": 1, "a name": 2}\n')
+    with pytest.raises(ProcessingError, match=rf"under another name: {options}$"):
+        process(task, path, tmp_path / "out.jsonl", keep=keep)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # Sources -------------------------------------------------------------------------------------------------------------
@@ -260,6 +280,46 @@ def test_another_encoding_can_be_told(tmp_path: Path) -> None:
 def test_an_output_of_an_unknown_kind_is_refused(out: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ProcessingError, match=message):
         run(corpus(tmp_path), tmp_path / out)
+
+
+def test_one_is_no_plural() -> None:
+    one = job.Summary(1, 1, 1, 1, 10, 1.0, Path("a.jsonl"), Path("b.jsonl"))
+    assert str(one) == (
+        "a.jsonl: 1 row from 1 in 1 s; 1 text was longer than the pipeline reads (sequence.max_length), and was cut; "
+        "1 row was set aside, see b.jsonl"
+    )
+
+
+# Scripts -------------------------------------------------------------------------------------------------------------
+
+
+def script(folder: Path, *lines: str) -> subprocess.CompletedProcess[str]:
+    """A script without a guard, that begins with a line on stdout."""
+    (folder / "a.txt").write_text("글\n", encoding="utf-8")
+    head = ("print('begun', flush=True)", "from korseq.processing import OpenTask, Task, process")
+    (folder / "script.py").write_text("\n".join([*head, *lines]), encoding="utf-8")
+    return subprocess.run([sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def test_workers_do_not_run_a_script_that_does_not_define_the_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TASKS.parent), *sys.path]))
+    done = script(tmp_path, "from corpus_tasks import Words", "print(process(Words(), 'a.txt', 'out.jsonl').written)")
+    assert (done.stdout, done.stderr) == ("begun\n1\n", "")
+
+
+def test_a_script_that_defines_the_task_needs_a_guard(tmp_path: Path) -> None:
+    task = (
+        "class Length(Task):",
+        "    def identity(self): return 'length'",
+        "    def open(self): return OpenTask({'length': int}, lambda texts: ([{'length': len(t)}] for t in texts))",
+    )
+    refused = script(tmp_path, *task, "process(Length(), 'a.txt', 'out.jsonl')")
+    assert 'must stand under if __name__ == "__main__":' in refused.stderr.splitlines()[-1]
+    done = script(tmp_path, *task, "if __name__ == '__main__':", "    process(Length(), 'a.txt', 'out.jsonl')")
+    assert done.returncode == 0, done.stderr
+    assert read_lines(tmp_path / "out.jsonl") == [{"text": "글", "length": 1}]
 
 
 # Poison --------------------------------------------------------------------------------------------------------------
@@ -443,7 +503,7 @@ def touch_input(folder: Path) -> dict[str, Any]:
         (change_input, r"input \S+말뭉치\.jsonl size was \d+, now it is \d+"),
         (touch_input, r"말뭉치\.jsonl mtime was \d+, now it is 1"),
         (lambda folder: {"keep": ["id"]}, r"options keep was absent, now it is \{'id': 'id'\}"),
-        (lambda folder: {"task": Words(0.001)}, r"task was 'words 0\.0', now it is 'words 0\.001'"),
+        (lambda folder: {"task": Words(0.001)}, r"the task was words 0\.0, now it is words 0\.001"),
         (lambda folder: {"encoding": "utf-8-sig"}, "options encoding was 'utf-8', now it is 'utf-8-sig'"),
     ],
 )
@@ -462,6 +522,13 @@ def test_another_job_with_the_same_output_is_refused(
     with pytest.raises(ProcessingError, match=rf"belongs to another job: .*{message}.*--overwrite"):
         process(task, source, out, workers=1, progress=False, **options)
     assert process(task, source, out, workers=1, progress=False, overwrite=True, **options).written >= 299
+
+
+def test_a_task_that_has_changed_under_its_name_is_told(tmp_path: Path) -> None:
+    with JobFolder(tmp_path / "job", {"task": "predict 0a1b"}, [], False, "the pipeline x") as begun:
+        begun.finish({"rows": 1})
+    with pytest.raises(ProcessingError, match="another job: the pipeline x is not what it was"):
+        JobFolder(tmp_path / "job", {"task": "predict 2c3d"}, [], False, "the pipeline x")
 
 
 def test_a_file_that_no_job_made_is_not_replaced(tmp_path: Path) -> None:

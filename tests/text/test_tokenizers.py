@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from korseq.errors import DataError
+from korseq.errors import ConfigError, DataError
 from korseq.registry import components, create
 from korseq.text import (
     Analysis,
@@ -334,5 +334,5 @@ def test_patterns_cut_where_they_say(tokenizer: Tokenizer, text: str, expected: 
 
 
 def test_separators_are_one_of_a_few() -> None:
-    with pytest.raises(ValidationError, match="Input should be ' '"):
+    with pytest.raises(ConfigError, match="Input should be ' '"):
         GivenTokens(",")  # type: ignore[arg-type]
