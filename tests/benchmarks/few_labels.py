@@ -68,6 +68,7 @@ _CONTINUED: dict[str, tuple[list[EmbeddingStage], list[str]]] = {
     "stage decay": ([], ["training.stage_decay=0.4"]),
     "stage decay, unfrozen one after the other": ([], ["training.stage_decay=0.4", "training.unfreeze=true"]),
     "with Kiwi's vectors": ([_KIWI], []),
+    "with Kiwi's vectors, stage decay": ([_KIWI], ["training.stage_decay=0.4"]),
     "with n-grams and Kiwi's vectors": (
         [NGramEmbedding(size=64, min_count=3, max_size=60000, dropout=0.5, part_dropout=0.4), _KIWI],
         [],
