@@ -3,7 +3,8 @@
 pipeline.toml       the configuration, the format version, the analyzer's fingerprint, and a checksum of every file
 vocabulary.json     feature → tokens in the order of their ids
 labels.json         the labels in the order of their indices
-model.safetensors   the weights, perhaps in fewer bits than they are computed with (see `korseq.packing`)
+model.safetensors   the weights, perhaps in fewer bits than they are computed with (see `korseq.packing`); the metadata says which
+                    names are another name of a tensor that is there, as tied tables have
 tokenizer.model     what the tokenizer has learnt, and target_tokenizer.model that of targets, if they have
 card.md             what it was trained on and how well it does
 
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -76,7 +77,17 @@ def write_pipeline(folder: Path, saved: Saved, storage: Storage = "float32", exa
     Raises:
         CheckpointError: If it cannot be written (a full disk, no permission); what stood there is untouched.
     """
-    write_with(folder, saved, {_MODEL: save_tensors(packed(separate(saved.weights), storage, exact))})
+    names = _stored_as(saved.weights)
+    once = separate({name: saved.weights[name] for name in dict.fromkeys(names.values())})
+    twins = {name: stored for name, stored in names.items() if name != stored}
+    write_with(folder, saved, {_MODEL: save_tensors(packed(once, storage, exact), twins)})
+
+
+def _stored_as(weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Under which name each tensor is stored: of one that has several, as tied tables have, its first."""
+    first: dict[Any, str] = {}
+    places = {name: (w.data_ptr(), w.shape, w.stride()) for name, w in weights.items() if w.numel()}
+    return {name: first.setdefault(places[name], name) if name in places else name for name in weights}
 
 
 def write_with(
@@ -169,8 +180,11 @@ def read_pipeline(folder: Path) -> Saved:
     saved, _, _ = read_with(folder, (_MODEL,), None, hold=False)
     try:
         # Mapped into memory: processes that use one pipeline share it, unless it must be unpacked.
+        with safe_open(folder / _MODEL, "pt") as file:
+            twins = file.metadata() or {}
         weights = unpacked(load_file(folder / _MODEL))
-    except SafetensorError as error:
+        weights |= {name: weights[stored] for name, stored in twins.items()}
+    except (SafetensorError, KeyError) as error:
         raise CheckpointError(f"{folder}: is damaged: {error}") from error
     return replace(saved, weights=weights)
 

@@ -13,6 +13,7 @@ from unittest import mock
 import datasets
 import pytest
 import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from korseq import Pipeline, Training
@@ -138,6 +139,17 @@ def test_it_is_the_same_after_loading(trained: Pipeline, tmp_path: Path) -> None
     assert again(TEXTS) == trained(TEXTS)
     search = Sampling(seed=3)
     assert again.generate("오늘", search=search) == trained.generate("오늘", search=search)
+
+
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+def test_a_tied_table_is_stored_once(trained: Pipeline, tmp_path: Path, storage: Any) -> None:
+    trained.save(tmp_path, storage)
+    stored, weights = load_file(tmp_path / "model.safetensors"), trained.model.state_dict()
+    twins = [name for name in weights if name not in stored]
+    assert len(twins) == (1 if trained.config.head.tie else 0)
+    loaded = Pipeline.load(tmp_path, device="cpu").model.state_dict()
+    for name in twins:
+        torch.testing.assert_close(loaded[name], weights[name], atol=0.05, rtol=0.05)
 
 
 def test_a_prompt_stays_as_it_was_given() -> None:

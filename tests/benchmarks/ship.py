@@ -1,5 +1,6 @@
 """The trained pipelines that come with korseq: trains one, scores it, and writes it small with its card.
 
+    python tests/benchmarks/ship.py pretrained --train reviews.tsv.gz --test test-5000.tsv --work runs/ship
     python tests/benchmarks/ship.py sentiment --train train.tsv --test test.tsv --texts reviews-250k.tsv --work runs/ship
     python tests/benchmarks/ship.py ner --train train.tsv --test dev.tsv --work runs/ship
     python tests/benchmarks/ship.py pos --train train.conllu --dev dev.conllu --test test.conllu --work runs/ship
@@ -34,6 +35,21 @@ from korseq.training import Outcome
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """A pipeline that another one learns from.
+
+    Attributes:
+        changes: Settings, as `--set` takes them.
+        config: In pipelines/; empty for that of its student.
+        start: The pipeline that it goes on from, one that comes with korseq; empty to begin with nothing.
+    """
+
+    changes: tuple[str, ...]
+    config: str = ""
+    start: str = ""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How a pipeline that ships is made.
 
@@ -47,7 +63,7 @@ class Recipe:
         corpus: Of those that come with korseq, the one to check it on.
         sample: How many texts of that.
         changes: Settings, as `--set` takes them.
-        teachers: Settings of the pipelines that it learns from; without any it learns from the data alone.
+        teachers: What it learns from; without any, from the data alone.
         noise: Whether the card shows what careless writing costs.
     """
 
@@ -60,7 +76,7 @@ class Recipe:
     corpus: str
     sample: int = 300
     changes: tuple[str, ...] = ()
-    teachers: tuple[tuple[str, ...], ...] = ()
+    teachers: tuple[Teacher, ...] = ()
     noise: bool = False
 
 
@@ -91,6 +107,18 @@ _TRANSLATOR = (
     "training.epochs=4",
 )
 RECIPES = {
+    "pretrained": Recipe(
+        config="pretrain.toml",
+        what="Has read film reviews, and tells each morpheme of a text from those before it and from those after it: to be "
+        "trained further with few labels (`korseq train --from pretrained`).",
+        example="배우들 연기는 좋았는데 이야기가 지루했다",
+        data="NSMC's raw film reviews (Lucy Park, CC0, https://github.com/e9t/nsmc), 642,383 without their ratings",
+        limits="What it knows of Korean is that of film reviews of the years before 2016, with their opinions and their insults. "
+        "Of other texts it knows the words, and less of what they are about.",
+        scores=("perplexity", "count"),
+        corpus="reviews.tsv",
+        changes=('data.text="document"', "data.dev_fraction=0.005", "training.evaluations_per_epoch=2"),
+    ),
     "sentiment": Recipe(
         config="sentiment.toml",
         what='Tells whether a Korean review is favourable ("1") or not ("0").',
@@ -103,9 +131,9 @@ RECIPES = {
         corpus="reviews.tsv",
         changes=("data.dev_fraction=0.02",),
         teachers=(
-            ("training.seed=1",),
-            ("training.seed=2", "encoder.hidden_size=128", _KIWI),
-            ("training.seed=3", "encoder.hidden_size=128"),
+            Teacher(("training.seed=1",)),
+            Teacher(("training.seed=2", "encoder.hidden_size=128", _KIWI)),
+            Teacher(("training.seed=3", "encoder.hidden_size=128")),
         ),
         noise=True,
     ),
@@ -202,10 +230,11 @@ def made(name: str, recipe: Recipe, arguments: argparse.Namespace) -> Pipeline:
         return Pipeline.load(final)
     changes = [*recipe.changes, *arguments.changes]
     teachers = []
-    for number, of_teacher in enumerate(recipe.teachers, start=1):
+    for number, teacher in enumerate(recipe.teachers, start=1):
         folder = arguments.work / f"{name}-teacher-{number}"
         if not (folder / PIPELINE_FILE).exists():
-            trained(recipe.config, [*changes, *of_teacher], folder, arguments)
+            of_teacher = [*changes, *teacher.changes]
+            trained(teacher.config or recipe.config, of_teacher, folder, arguments, teacher.start)
         teachers.append(folder)
     if not teachers:
         return trained(recipe.config, changes, final, arguments)
@@ -223,10 +252,13 @@ def made(name: str, recipe: Recipe, arguments: argparse.Namespace) -> Pipeline:
     return ended(student, outcome, final)
 
 
-def trained(config: str, changes: Sequence[str], folder: Path, arguments: argparse.Namespace) -> Pipeline:
+def trained(
+    config: str, changes: Sequence[str], folder: Path, arguments: argparse.Namespace, start: str = ""
+) -> Pipeline:
     """A pipeline of these settings."""
     pipeline = Pipeline.from_config(read_config(REPOSITORY / "pipelines" / config, changes))
-    outcome = pipeline.fit(arguments.train, arguments.dev, out=folder, resume=(folder / CHECKPOINT_FILE).exists())
+    resume = (folder / CHECKPOINT_FILE).exists()
+    outcome = pipeline.fit(arguments.train, arguments.dev, start=start or None, out=folder, resume=resume)
     return ended(pipeline, outcome, folder)
 
 
@@ -249,11 +281,14 @@ def markup_kept(pipeline: Pipeline, test: str) -> float:
     return kept / wanted
 
 
-def sample_of(name: str) -> list[tuple[str, Any]]:
-    """Labelled texts of the corpora that come with korseq, as a shipped pipeline names their labels."""
+def sample_of(name: str) -> list[Any]:
+    """Texts of the corpora that come with korseq, with labels as a shipped pipeline names them, if it tells any."""
     recipe = RECIPES[name]
     config = read_config(REPOSITORY / "pipelines" / recipe.config, recipe.changes)
+    config = replace(config, data=replace(config.data, text=None))  # the columns have their usual names
     rows = read_rows(REPOSITORY / "corpora" / recipe.corpus, config, "test").select(range(recipe.sample))
+    if config.head.reads == "text":
+        return rows["text"][:]
     names = _RENAMED.get(name, {})
     gold = [
         names.get(value, value)

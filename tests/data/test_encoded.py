@@ -19,6 +19,7 @@ from korseq.data.encoded import (
     count_symbols,
     encode,
 )
+from korseq.errors import ConfigError
 from korseq.specials import BOS, EOS, UNK
 from korseq.text.alignment import Analysis
 from korseq.text.features import FEATURES, ngrams
@@ -249,7 +250,7 @@ def test_targets_are_handed_through_and_nothing_encodes_to_nothing() -> None:
 
 @pytest.mark.parametrize("max_length", [2, 0, -1])
 def test_a_length_without_room_is_refused(max_length: int) -> None:
-    with pytest.raises(ValueError, match="max_length"):
+    with pytest.raises(ConfigError, match="max_length"):
         SequenceOptions(max_length=max_length)
 
 
