@@ -20,7 +20,7 @@ from korseq import __version__
 from korseq.card import training_card
 from korseq.config import Config
 from korseq.data.readers import DataSettings, Source, name_of, read, skipped_rows
-from korseq.errors import CheckpointError, ConfigError, DataError, ProcessingError
+from korseq.errors import ConfigError, DataError, ProcessingError, StaleJobError
 from korseq.files import making
 from korseq.heads import Head
 from korseq.labelled import read_rows, split_rows, with_names
@@ -245,8 +245,8 @@ def _asked(
     ask = partial(process, Predict(teacher), texts, answers, keep=["number"], workers=workers, progress=progress)
     try:
         summary = ask()
-    except (CheckpointError, ProcessingError) as error:
-        if not overwrite or "--overwrite" not in str(error):  # which says whether that would mend it
+    except StaleJobError:
+        if not overwrite:
             raise
         summary = ask(overwrite=True)
     if summary.rejected:

@@ -32,6 +32,10 @@ class DataError(KorseqError):
         super().__init__(f"{place}: {message}" if place else message)
 
 
+class ColumnError(DataError):
+    """A column that a source does not have."""
+
+
 class ProcessingError(KorseqError):
     """A corpus job that cannot begin, or cannot go on."""
 
@@ -42,6 +46,10 @@ class TrainingError(KorseqError):
 
 class CheckpointError(KorseqError):
     """A saved pipeline or training checkpoint that is missing, damaged, or of another version."""
+
+
+class StaleJobError(ProcessingError, CheckpointError):
+    """What lies where a corpus job is to work is damaged, or another's: to overwrite it would begin anew."""
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

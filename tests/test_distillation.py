@@ -14,7 +14,7 @@ from korseq.config import changed, to_toml
 from korseq.data import DataSettings
 from korseq.data.readers import read
 from korseq.distillation import _labelled, _lessons, distill
-from korseq.errors import ProcessingError
+from korseq.errors import ProcessingError, StaleJobError
 from korseq.heads import Classifier, LanguageModel, Regressor, Seq2Seq, Tagger
 from korseq.nn import GRU, Embedding
 from korseq.text import SyllableTokenizer
@@ -79,13 +79,8 @@ def test_a_student_learns_from_its_teachers_alone(
 @pytest.mark.parametrize(
     ("refusal", "overwrite", "asked"),
     [
-        (CheckpointError("job.json: is damaged; begin anew with --overwrite"), False, [False]),
-        (CheckpointError("job.json: is damaged; begin anew with --overwrite"), True, [False, True]),
-        (
-            ProcessingError("belongs to another job. Give another --out, or begin anew with --overwrite"),
-            True,
-            [False, True],
-        ),
+        (StaleJobError("job.json: is damaged"), False, [False]),
+        (StaleJobError("job.json: is damaged"), True, [False, True]),
         (ProcessingError("cannot go on (No space left on device)"), True, [False]),  # what was answered is kept
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +14,7 @@ import typer
 from korseq.cli.names import data_source
 from korseq.cli.options import Beam, Run, TextColumn, search_of
 from korseq.cli.tables import print_scores
-from korseq.errors import ConfigError, DataError
+from korseq.errors import ColumnError, ConfigError
 
 if TYPE_CHECKING:
     from korseq.config import Config
@@ -115,12 +114,10 @@ def _told_of_columns() -> Iterator[None]:
     """Where a file may have other columns than the one that the pipeline was trained on."""
     try:
         yield
-    except DataError as error:
-        told = re.sub(r" \(set data\.(text|label)\)$", "", str(error))
-        if told == str(error):
-            raise
-        raise DataError(
-            f"{told}. The pipeline was trained on columns of other names; name those of this file: --text COLUMN --label COLUMN"
+    except ColumnError as error:
+        raise ColumnError(
+            f"{error}. If the pipeline was trained on columns of other names, name those of this file: "
+            "--text COLUMN --label COLUMN"
         ) from error
 
 

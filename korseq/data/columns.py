@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from unicodedata import normalize
 
-from korseq.errors import DataError, did_you_mean
+from korseq.errors import ColumnError, DataError, did_you_mean
 
 # Names under which corpora keep their texts and labels, in the order in which they are looked for.
 TEXT_NAMES = (
@@ -80,13 +80,13 @@ def find_column(
     if chosen is not None:
         if (found := column_called(chosen, columns)) is not None:
             return found
-        raise DataError(
+        raise ColumnError(
             f"there is no column '{chosen}'{did_you_mean(chosen, columns)} (set {setting or f'data.{role}'})", source
         )
     if (found := _usual_column(columns, usual)) is not None:
         return found
     setting = setting or f"data.{role} (--set data.{role}=COLUMN)"
-    raise DataError(f"no {role} column found among: {', '.join(columns)}. Name it with {setting}", source)
+    raise ColumnError(f"no {role} column found among: {', '.join(columns)}. Name it with {setting}", source)
 
 
 def find_columns(

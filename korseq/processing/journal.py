@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from korseq.errors import CheckpointError, ProcessingError
+from korseq.errors import ProcessingError, StaleJobError
 from korseq.files import lock, write_files
 from korseq.registry import differences
 
@@ -100,7 +100,7 @@ class Journal:
                 else:
                     self.progress = Progress(**entry)
         except (ValueError, TypeError) as error:
-            raise CheckpointError(f"{self._journal}: is damaged ({error}); begin anew with --overwrite") from error
+            raise StaleJobError(f"{self._journal}: is damaged ({error}); begin anew with --overwrite") from error
         return len(whole)
 
     @contextmanager
@@ -189,7 +189,7 @@ class JobFolder:
         self._identity = json.loads(json.dumps({"format": _FORMAT} | dict(identity)))  # as it is read again
         existing = [path for path in outputs if path.exists()]
         if existing and not folder.exists() and not overwrite:
-            raise ProcessingError(f"{existing[0]}: exists already; give another --out, or --overwrite it")
+            raise StaleJobError(f"{existing[0]}: exists already; give another --out, or --overwrite it")
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = (folder / _LOCK).open("ab")
         try:
@@ -208,13 +208,13 @@ class JobFolder:
             before, finished, title = None, None, ""
         except (ValueError, KeyError, TypeError) as error:
             if not overwrite:
-                raise CheckpointError(
+                raise StaleJobError(
                     f"{self.folder / _JOB}: is damaged ({error}); begin anew with --overwrite"
                 ) from error
             before, finished, title = None, None, ""
         another = before is not None and before != self._identity
         if another and not overwrite and not self._is_empty(finished):
-            raise ProcessingError(
+            raise StaleJobError(
                 f"{self.folder}: belongs to another job: {'; '.join(self._changes(before, title))}. "
                 "Give another --out, or begin anew with --overwrite"
             )
@@ -267,7 +267,7 @@ def _opened(path: Path, length: int) -> IO[bytes]:
     """A file cut to a length, at its end; made if nothing should be in it yet."""
     there = path.exists()
     if length and (not there or path.stat().st_size < length):
-        raise CheckpointError(f"{path}: is shorter than its journal says; begin anew with --overwrite")
+        raise StaleJobError(f"{path}: is shorter than its journal says; begin anew with --overwrite")
     file = path.open("r+b" if there else "w+b")
     file.truncate(length)
     file.seek(length)
