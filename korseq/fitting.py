@@ -114,8 +114,9 @@ def fit(
     ids = {feature: torch.from_numpy(flat) for feature, flat in data.ids.items()}
     model.embeddings.prepare(ids, torch.from_numpy(data.offsets))
     model.head.prepare(torch.from_numpy(data.targets))
+    fresh: frozenset[str] = frozenset()
     if before is not None:
-        warm_start(model, vocabularies, labels, config, before)
+        fresh = warm_start(model, vocabularies, labels, config, before)
         restore_vectors(model, vocabularies, "the pipeline to start from")  # as its weights know them
 
     gold = gold_of(config, dev_rows)
@@ -131,7 +132,7 @@ def fit(
         require_same_run(folder, config)
     elif folder and is_main_process():
         write_run(folder, config)
-    outcome = run(model, data, config.training, evaluate, folder, resume, identity, progress, device, reports)
+    outcome = run(model, data, config.training, evaluate, folder, resume, identity, progress, device, reports, fresh)
     model.to(device)
     scores = evaluate()
     model.eval()  # after the evaluation, which leaves the parts it shares as it found them

@@ -21,13 +21,16 @@ from korseq.text.vocabulary import Vocabulary
 
 def warm_start(
     model: SequenceModel, vocabularies: Mapping[str, Vocabulary], labels: LabelSet, config: Config, origin: Saved
-) -> None:
+) -> frozenset[str]:
     """Copy a trained pipeline's weights into a new model.
 
     Embeddings go token by token, since the new vocabularies begin with the old ones, and further stages may stand after them, to
     which the encoder gives no weight at first (Chen et al. 2016); encoders go whole, and others may be stacked on them; of the
     head go the rows of the labels, or of the tokens, that both know, if the head has the same settings and reads the same states,
     and nothing otherwise. Settings are the same if they differ only in what is `Adjustable`, such as dropout.
+
+    Returns:
+        The names of the parameters of which the origin had nothing.
 
     Raises:
         ConfigError: If tokenizer, embedding or encoder differ: their weights would mean nothing here.
@@ -79,6 +82,7 @@ def warm_start(
         else:
             raise misfit
     model.load_state_dict(fresh)
+    return frozenset(name for name, _ in model.named_parameters()) - weights.keys()
 
 
 def _untied(config: Config) -> list[EmbeddingStage]:

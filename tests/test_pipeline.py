@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import EXAMPLES, REVIEWS, small_pipeline
+from torch import nn
 
 from korseq import ConfigError, DataError, Pipeline, Training
 from korseq.data import DataSettings, SequenceOptions
@@ -301,6 +302,12 @@ def test_further_stages_may_stand_after_those_that_are_known(encoder: Encoder) -
     assert [p.score for p in after] == pytest.approx([p.score for p in before], abs=1e-4)
     learnt = more(QUICK).model.encoder.state_dict()  # what had no weight at first has one now
     assert any(weight[:, 8:].abs().max() > 1e-3 for weight in learnt.values() if weight.shape[1:] == (24,))
+    begun, slowly = more(BARELY), more(replace(QUICK, stage_decay=0.01))  # all but the head, and what is as new
+    ways = [
+        max(float((a.detach() - b.detach()).abs().max()) for a, b in zip(*map(nn.Module.parameters, pair), strict=True))
+        for pair in zip(slowly.model.embeddings.stages, begun.model.embeddings.stages, strict=True)
+    ]
+    assert min(ways[1:]) > 10 * ways[0]
 
 
 @pytest.mark.parametrize(

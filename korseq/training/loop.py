@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -85,11 +85,16 @@ class Step:
     is_best: bool = False
 
 
-def new_state(model: SequenceModel, settings: Training) -> TrainingState:
-    """The state before the first step. Embedding tables, biases and norms are not decayed: they have no redundancy to shrink."""
+def new_state(model: SequenceModel, settings: Training, fresh: Collection[str] = ()) -> TrainingState:
+    """The state before the first step. Embedding tables, biases and norms are not decayed: they have no redundancy to shrink.
+
+    Args:
+        fresh: Names of parameters that learn like the head, wherever they stand, for they begin with nothing.
+    """
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     # What two stages share belongs to the lower one.
     depths = {p: depth for depth, stage in enumerate(model.stages) for p in stage.parameters() if p.requires_grad}
+    depths |= {p: 0 for name, p in model.named_parameters() if name in fresh and p in depths}
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for parameter, depth in depths.items():
         groups.setdefault((depth, parameter.dim() > 1 and id(parameter) not in tables), []).append(parameter)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,7 @@ def run(
     progress: bool = True,
     device: torch.device | None = None,
     others: Sequence[Report] = (),
+    fresh: Collection[str] = (),
 ) -> Outcome:
     """Train a model in place; it ends with the weights that scored best on dev (or the last, without dev data).
 
@@ -82,6 +83,7 @@ def run(
         progress: Show a progress bar and dev scores on stderr.
         device: A CPU keeps the training off an accelerator that is there; otherwise accelerate decides.
         others: What else is told of every step.
+        fresh: Names of parameters that learn like the head; see `new_state`.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.utils import broadcast
@@ -93,7 +95,7 @@ def run(
     for buffer in model.buffers():
         broadcast(buffer)
     processes = accelerator.num_processes
-    state = new_state(model, settings)
+    state = new_state(model, settings, fresh)
     if folder is not None:
         if resume:
             read_checkpoint(folder, state, identity, processes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -379,11 +379,11 @@ def test_stages_go_from_the_head_down() -> None:
     assert model.stages == (model.head, second, first, model.embeddings)
 
 
-def moved(settings: Training, steps: int) -> list[float]:
+def moved(settings: Training, steps: int, fresh: Collection[str] = ()) -> list[float]:
     """How far the weights of every stage went in so many steps, from the head down."""
     model = deep_model()
     before = [[p.detach().clone() for p in stage.parameters()] for stage in model.stages]
-    state = new_state(model, settings)
+    state = new_state(model, settings, fresh)
     found = train(state, DATA, settings, Accelerator(), None)
     for _ in range(steps):
         next(found)
@@ -397,6 +397,14 @@ def test_lower_stages_learn_more_slowly() -> None:
     # The first step of Adam moves a weight by the learning rate, whatever its gradient.
     settings = settings_with(learning_rate=0.01, stage_decay=0.5, schedule="constant", weight_decay=0.0)
     assert moved(settings, 1) == pytest.approx([0.01, 0.005, 0.0025, 0.00125], rel=0.01)
+
+
+def test_what_begins_with_nothing_learns_like_the_head() -> None:
+    fresh = {name for name, _ in deep_model().named_parameters() if name.startswith("encoder.layers.0.")}
+    slowly = settings_with(learning_rate=0.01, stage_decay=0.5, schedule="constant", weight_decay=0.0)
+    assert moved(slowly, 1, fresh) == pytest.approx([0.01, 0.005, 0.01, 0.00125], rel=0.01)
+    frozen = settings_with(unfreeze=True, learning_rate=0.01)
+    assert [way > 0 for way in moved(frozen, 1, fresh)] == [True, False, True, False]
 
 
 def test_stages_join_epoch_by_epoch() -> None:
