@@ -63,16 +63,15 @@ _VARIANTS = {
 }
 # What else is read, and how what is pretrained is trained on.
 _KIWI = KiwiVectors(dropout=0.4)
+_NGRAM_STAGE = NGramEmbedding(size=64, min_count=3, max_size=60000, dropout=0.5, part_dropout=0.4)
 _CONTINUED: dict[str, tuple[list[EmbeddingStage], list[str]]] = {
     "alone": ([], []),
     "stage decay": ([], ["training.stage_decay=0.4"]),
     "stage decay, unfrozen one after the other": ([], ["training.stage_decay=0.4", "training.unfreeze=true"]),
     "with Kiwi's vectors": ([_KIWI], []),
     "with Kiwi's vectors, stage decay": ([_KIWI], ["training.stage_decay=0.4"]),
-    "with n-grams and Kiwi's vectors": (
-        [NGramEmbedding(size=64, min_count=3, max_size=60000, dropout=0.5, part_dropout=0.4), _KIWI],
-        [],
-    ),
+    "with n-grams and Kiwi's vectors": ([_NGRAM_STAGE, _KIWI], []),
+    "with n-grams and Kiwi's vectors, stage decay": ([_NGRAM_STAGE, _KIWI], ["training.stage_decay=0.4"]),
 }
 
 

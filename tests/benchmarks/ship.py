@@ -80,9 +80,14 @@ class Recipe:
     noise: bool = False
 
 
-_KIWI = (
-    'embedding=[{type="Embedding",size=128,min_count=2,dropout=0.5,word_dropout=0.1},{type="NGramEmbedding",size=64,min_count=3,\
-max_size=60000,dropout=0.5,part_dropout=0.4},{type="KiwiVectors",dropout=0.4}]'
+# What a classifier reads besides what `pretrained` has learnt, and how it is trained with more than a hundred thousand labels.
+_PRETRAINED = (
+    'embedding=[{type="Embedding",size=256,min_count=3,dropout=0.5,word_dropout=0.1},{type="NGramEmbedding",size=64,min_count=3,\
+max_size=60000,dropout=0.5,part_dropout=0.4},{type="KiwiVectors",dropout=0.4}]',
+    "training.epochs=3",
+    "training.batch_size=128",
+    "training.learning_rate=2e-3",
+    "training.stage_decay=0.5",
 )
 _UD = (
     "UD_Korean-GSD (Universal Dependencies; McDonald et al. 2013, Chun et al. 2018), CC BY-SA 4.0, and so is this model: "
@@ -123,17 +128,17 @@ RECIPES = {
         config="sentiment.toml",
         what='Tells whether a Korean review is favourable ("1") or not ("0").',
         example="배우들 연기는 좋았는데 이야기가 지루했다",
-        data="NSMC's raw movie reviews (Lucy Park, CC0, https://github.com/e9t/nsmc), 150,000 with labels, and the "
-        "first 250,000 of all of them (reviews-250k.tsv) without",
+        data="NSMC's raw movie reviews (Lucy Park, CC0, https://github.com/e9t/nsmc), 150,000 with labels, and "
+        "without: the first 250,000 of all of them (reviews-250k.tsv), and all for the language model that its teachers began as",
         limits="It knows movie reviews of the years before 2016, and two answers: what is neutral, ironic or about something "
         "else gets one of them, too. Of very short texts it guesses. Ratings stood for opinions.",
         scores=("accuracy", "macro_f1", "count"),
         corpus="reviews.tsv",
         changes=("data.dev_fraction=0.02",),
         teachers=(
-            Teacher(("training.seed=1",)),
-            Teacher(("training.seed=2", "encoder.hidden_size=128", _KIWI)),
-            Teacher(("training.seed=3", "encoder.hidden_size=128")),
+            Teacher((*_PRETRAINED, "training.seed=1"), "few-labels.toml", "pretrained"),
+            Teacher((*_PRETRAINED, "training.seed=2"), "few-labels.toml", "pretrained"),
+            Teacher((*_PRETRAINED, "training.seed=3"), "few-labels.toml", "pretrained"),
         ),
         noise=True,
     ),

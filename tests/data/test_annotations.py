@@ -326,7 +326,7 @@ def test_lines_without_a_tag(line: str, tmp_path: Path) -> None:
     [
         ("김태훈이 왔다", "the token '김태웅이' is not in the text, which goes on with '김태훈이 왔다'"),
         ("김태웅이 또 왔다", "the token '왔다' is not in the text, which goes on with '또 왔다'"),
-        ("김태웅이 왔다 또", "no token for '또', which is in the text; is the rest cut off?"),
+        ("김태웅이 왔다 또", "no token for '또', which is in the text; perhaps the rest is cut off"),
         ("김태웅이", "the token '왔다' is not in the text, which goes on with ''"),
     ],
 )
