@@ -294,4 +294,5 @@ def test_the_space_that_comes_with_korseq_fits_every_kind_of_pipeline() -> None:
         config = read_config(pipelines / f"{name}.toml")
         for path, choice in space.items():
             for value in choice.examples():
-                changed(config, [f"{path}={value}"])
+                tried = changed(config, [f"{path}={value}"])
+                assert getattr(tried.training, path.removeprefix("training.")) == pytest.approx(float(value))
