@@ -426,7 +426,7 @@ def test_a_language_model_is_asked_for_its_last_token() -> None:
     found = look(made, SENTENCE)
     forms = [token.form for token in found.tokens]
     assert (forms[0], forms[-2], forms[-1]) == ("<bos>", "여기", "<eos>")
-    assert found.meaning == "loss of the last token 여기, told from all before it"
+    assert found.meaning == "loss of the last token 여기, predicted from all before it"
     ids = [2, *made.saved().vocabularies["morpheme"].ids([f"{t.form}/{t.tag}" for t in found.tokens[1:-1]]), 3]
     read = torch.tensor([ids])
     batch = Batch({"morpheme": read}, {}, torch.ones_like(read, dtype=torch.bool), None, np.arange(1))
@@ -436,20 +436,20 @@ def test_a_language_model_is_asked_for_its_last_token() -> None:
     for norms in (found.saliency, found.gradient["GRU"]):
         assert norms[:-2].all()
         assert not norms[-2:].any()  # the token itself is not seen, nor what is after it
-    assert look(made, "").meaning == "loss of the last token <unk>, told from all before it"
+    assert look(made, "").meaning == "loss of the last token <unk>, predicted from all before it"
     with pytest.raises(ConfigError, match="a LanguageModel has no label"):
         look(made, SENTENCE, "여기")
 
 
 def test_a_backward_language_model_is_asked_for_its_first_token_and_one_of_both_for_both() -> None:
     backward = look(language_model(LSTM(8, reverse=True), direction="backward"), SENTENCE)
-    assert backward.meaning == "loss of the first token 이번, told from all after it"
+    assert backward.meaning == "loss of the first token 이번, predicted from all after it"
     norms = backward.gradient["LSTM backward"]
     assert not norms[:2].any()
     assert norms[2:].all()
     both = look(language_model(LSTM(8, bidirectional=True), direction="both"), SENTENCE)
     assert both.meaning == (
-        "loss of the last token 여기, told from all before it and of the first token 이번, told from all after it"
+        "loss of the last token 여기, predicted from all before it and of the first token 이번, predicted from all after it"
     )
     assert both.gradient["LSTM forward"][:-2].all()
     assert not both.gradient["LSTM forward"][-2:].any()

@@ -195,7 +195,9 @@ def _words(lines: _Lines, column: int) -> tuple[list[Token], str | None]:
             whole = tokens[-1]
             tokens[-1] = whole._replace(tag=f"{whole.tag}+{tag}" if whole.tag else tag)
     if last < range_end:
-        raise ExampleError(f"the words of '{tokens[-1].form}' end at {last}, not at {range_end}; perhaps the rest is cut off")
+        raise ExampleError(
+            f"the words of '{tokens[-1].form}' end at {last}, not at {range_end}; perhaps the rest is cut off"
+        )
     return tokens, text
 
 
@@ -220,7 +222,9 @@ def _placed(tokens: Sequence[Token], text: str | None) -> tuple[str, list[tuple[
         places.append((start, end))
     start = _after_gap(text, end)
     if start < len(text) or not tokens:
-        raise ExampleError(f"no token for '{text[start : start + 20]}', which is in the text; perhaps the rest is cut off")
+        raise ExampleError(
+            f"no token for '{text[start : start + 20]}', which is in the text; perhaps the rest is cut off"
+        )
     return text, places
 
 

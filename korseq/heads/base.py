@@ -78,7 +78,7 @@ class HeadModule(nn.Module, ABC):
 
 
 class LogitsHead(HeadModule):
-    """A built head whose predictions are told from its logits."""
+    """A built head whose predictions are read from its logits."""
 
     def answers(self, encoded: Encoded, batch: Batch) -> Sequence[Prediction]:
         logits = self(encoded, batch)

@@ -156,8 +156,8 @@ class Seq2SeqModule(SymbolHead):
         return module
 
     def forward(self, encoded: Encoded, batch: Batch) -> Tensor:
-        """Teacher forcing: what each of the n symbols of the targets (B, S), `<eos>` included, is told from: (n, D). Scores of
-        the whole vocabulary are left to the loss."""
+        """Teacher forcing: what each of the n symbols of the targets (B, S), `<eos>` included, is predicted from: (n, D). The
+        scores of the whole vocabulary are left to the loss."""
         assert batch.targets is not None
         ids = batch.targets[:, :-1]
         if self.training and self.scheduled_sampling:

@@ -19,7 +19,7 @@ class SymbolHead(HeadModule):
 
     Args:
         embedding: Of the symbols.
-        width: Of what they are told from.
+        width: Of what they are predicted from.
         tied: Whether the embedding's table scores them.
     """
 

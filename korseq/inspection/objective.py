@@ -112,20 +112,23 @@ def _of_tags(module: TaggerModule, batch: Batch) -> Objective:
 
 
 def _of_last_token(module: LanguageModelModule, batch: Batch, tokens: Sequence[Token]) -> Objective:
-    """The loss of the text's last token, told from those before it; of a backward model of the first, from those after it; of
-    both, the sum."""
+    """The loss of the text's last token, predicted from those before it; of a backward model of the first, from those after it;
+    of both, the sum."""
     ids = batch.ids[module.feature][0]  # (T,): <bos>, the tokens of the text, <eos>
     # Of each direction, the row of its states that tells the token, and where that token stands.
     rows = {"forward": (len(ids) - 3, len(ids) - 2), "backward": (1, 1)}
     told = [rows[direction] for direction in module.directions]
-    words = {"forward": "last token {}, told from all before it", "backward": "first token {}, told from all after it"}
+    words = {
+        "forward": "last token {}, predicted from all before it",
+        "backward": "first token {}, predicted from all after it",
+    }
     meaning = " and of the ".join(
         words[direction].format(tokens[place].form)
         for direction, (_, place) in zip(module.directions, told, strict=True)
     )
 
     def loss(read: Tensor) -> Tensor:
-        """read: (n, D), of each direction what T - 1 tokens are told from."""
+        """read: (n, D), of each direction what T - 1 tokens are predicted from."""
         chosen = torch.tensor([i * (len(ids) - 1) + row for i, (row, _) in enumerate(told)])
         gold = ids[[place for _, place in told]]
         return F.cross_entropy(module.scores(read[chosen]), gold, reduction="sum")

@@ -9,7 +9,7 @@ once, in the order of a hash, so that none of test is in train. All models have 
 pipelines/language-model.toml with all of train. The LSTM is that file's; the Transformer, of about the same size, differs in
 the encoder alone.
 
-Perplexity is per morpheme. What is scored are all morphemes of a text and its end, each told from those before it; texts are
+Perplexity is per morpheme. What is scored are all morphemes of a text and its end, each predicted from those before it; texts are
 cut after `sequence.max_length` tokens, in train as in test. All that the vocabulary does not list is one symbol, `<unk>`,
 and scored as any other is.
 

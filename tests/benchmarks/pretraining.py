@@ -1,5 +1,5 @@
-"""Pretraining a bidirectional encoder on texts without labels: each token told from those before it and from those after it, or
-hidden ones from all others; then what classifiers with few labels gain.
+"""Pretraining a bidirectional encoder on texts without labels: each token predicted from those before it and from those after it,
+or hidden ones from all others; then what classifiers with few labels gain.
 
     python tests/benchmarks/pretraining.py reviews.tsv.gz train.tsv test.tsv --texts 200000 --how both --epochs 2
     python tests/benchmarks/pretraining.py reviews.tsv.gz train.tsv test.tsv --texts 200000 --how masked --epochs 3

@@ -114,7 +114,7 @@ _TRANSLATOR = (
 RECIPES = {
     "pretrained": Recipe(
         config="pretrain.toml",
-        what="Has read film reviews, and tells each morpheme of a text from those before it and from those after it: to be "
+        what="Has read film reviews, and predicts each morpheme of a text from those before it and from those after it: to be "
         "trained further with few labels (`korseq train --from pretrained`).",
         example="배우들 연기는 좋았는데 이야기가 지루했다",
         data="NSMC's raw film reviews (Lucy Park, CC0, https://github.com/e9t/nsmc), 642,383 without their ratings",

@@ -155,7 +155,7 @@ class RecurrentDecoder(DecoderModule):
         return output.unsqueeze(1), torch.stack(after, dim=2)
 
     def _output(self, hidden: Tensor, state: DecoderState) -> Decoded:
-        """Of new states, what is told from them."""
+        """Of new states, what symbols are predicted from."""
         if self.combine is None:
             return Decoded(self.dropout(hidden), None)
         context, attention = self._attend(hidden, state)
