@@ -60,7 +60,7 @@ def read_columns(file: File, column: int | None) -> Iterator[Row]:
 def read_words(file: File, column: int, auxiliary: int | None = None) -> Iterator[Row]:
     """CoNLL-U: rows as of `read_columns`, with a span for every token that has a tag in the column `UPOS` or `XPOS`.
 
-    With an auxiliary column, what it says stands behind the tag (see `korseq.spans.AUXILIARY`).
+    With an auxiliary column, what it says stands behind the tag (see `korseq.spans.AUXILIARY`), if it says something.
     """
     return _rows(_blocks(file), partial(_from_words, column=column, auxiliary=auxiliary))
 
@@ -154,7 +154,10 @@ def _from_words(lines: _Lines, column: int, auxiliary: int | None) -> _Example |
     labels = [token.tag for token in tokens]
     if auxiliary is not None:
         others = [token.tag for token in _words(lines, auxiliary)[0]]
-        labels = [AUXILIARY.join(tags) for tags in zip(labels, others, strict=True)]
+        labels = [
+            label if is_nothing(other) else label + AUXILIARY + other
+            for label, other in zip(labels, others, strict=True)
+        ]
     tagged = zip(tokens, places, labels, strict=True)
     return text, [LabeledSpan(*place, label) for token, place, label in tagged if not is_nothing(token.tag)]
 

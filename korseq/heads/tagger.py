@@ -181,10 +181,12 @@ class Tagger(Head):
 class TaggerModule(LogitsHead):
     """States of units → a convolution over neighbouring units → emissions → CRF or softmax.
 
-    Where tags have an auxiliary one behind them, the probability of what is told is the sum over all that may stand there.
+    Where tags have an auxiliary one behind them, the probability of what is told is the sum over all that may stand there; and a
+    word whose auxiliary tag nobody knows is learnt by that sum.
     """
 
     answer_of: Tensor | None
+    bare: Tensor
     onward: Tensor
 
     def __init__(self, settings: Tagger, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule]) -> None:
@@ -194,6 +196,8 @@ class TaggerModule(LogitsHead):
         joint = len(answers) < len(labels)
         places = torch.tensor([self.answer_set.index(told(label)) for label in labels.labels]) if joint else None
         self.register_buffer("answer_of", places, persistent=False)  # (K,) of each tag, what is told of it
+        bare = torch.tensor([AUXILIARY not in label for label in labels.labels])
+        self.register_buffer("bare", bare, persistent=False)  # (K,) whether it has no auxiliary tag
         self.register_buffer("onward", _onward(answers, settings.scheme), persistent=False)  # (K,)
         self.ranges = settings.unit == "word"
         self.embeddings = Embeddings(stages, [stage.feature for stage in settings.stages])
@@ -236,8 +240,16 @@ class TaggerModule(LogitsHead):
         logits, targets = logits[known], targets[known]
         mask = targets >= 0
         if self.crf is None:
-            return F.cross_entropy(logits[mask], targets[mask], reduction="sum"), int(mask.sum())
+            return self._loss_of_each(logits[mask], targets[mask]), int(mask.sum())
         return -self.crf.log_likelihood(logits, targets.clamp(min=0), mask).sum(), int(mask.sum())
+
+    def _loss_of_each(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of units by themselves, summed. logits (n, K); targets (n,)."""
+        if self.answer_of is None:
+            return F.cross_entropy(logits, targets, reduction="sum")
+        whole = ~self.bare[targets]
+        of_whole = F.cross_entropy(logits[whole], targets[whole], reduction="sum")
+        return of_whole - _log_sums(logits[~whole], self.answer_of, self.answer_of[targets[~whole]]).sum()
 
     def divergence(self, one: Tensor, other: Tensor, targets: Tensor) -> Tensor:
         """Of each unit by itself, also with a CRF."""
@@ -260,10 +272,9 @@ class TaggerModule(LogitsHead):
         """The negative log-likelihood of what is told of the units, summed; with a CRF, that of the best tags, auxiliary ones and
         all."""
         if self.crf is None:
-            best = self._told(logits.detach(), mask)[0].unsqueeze(2)  # (B, U, 1)
+            best = self._told(logits.detach(), mask)[0]
             answers = torch.arange(logits.size(2)) if self.answer_of is None else self.answer_of  # (K,)
-            of_best = torch.log_softmax(logits, dim=2).masked_fill(answers.to(best.device) != best, -torch.inf)
-            return -of_best.logsumexp(dim=2)[mask].sum()
+            return -_log_sums(logits[mask], answers.to(best.device), best[mask]).sum()
         return -self.crf.log_likelihood(logits, self.best(logits.detach(), mask), mask).sum()
 
     def _told(self, logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -286,6 +297,12 @@ class TaggerModule(LogitsHead):
         ends = (onward >= 0) & (best[:, 1:] != onward)
         scores[:, :-1] = torch.where(ends, torch.minimum(scores[:, :-1], 1 - goes_on), scores[:, :-1])
         return best, scores
+
+
+def _log_sums(logits: Tensor, answers: Tensor, wanted: Tensor) -> Tensor:
+    """Logits (n, K) of tags that mean `answers` (K,) → the logarithm of the probability of each answer `wanted` (n,)."""
+    others = answers != wanted.unsqueeze(1)
+    return torch.log_softmax(logits, dim=1).masked_fill(others, -torch.inf).logsumexp(dim=1)
 
 
 def _parts_of(logits: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -386,6 +386,8 @@ def test_words_with_a_second_tag(tmp_path: Path) -> None:
     )
     assert [span.label for span in both] == [f"{u.label}\t{x.label}" for u, x in zip(upos, xpos, strict=True)]
     assert read(path, tag="xpos", auxiliary="xpos")[0][1] == xpos
+    without = written(tmp_path, "b.conllu", CONLLU.replace("\tSF\t", "\t_\t"))
+    assert read(without, auxiliary="xpos")[0][1] == [*both[:-1], upos[-1]]
 
 
 def test_a_column_that_counts_is_no_token(tmp_path: Path) -> None:

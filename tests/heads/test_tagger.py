@@ -192,6 +192,17 @@ def test_auxiliary_tags_are_learnt_and_never_told(decoder: str) -> None:
         assert tags.scores == pytest.approx([chance] * len(tags.scores), abs=1e-4)
 
 
+def test_a_word_without_its_auxiliary_tag_is_learnt_by_all_that_may_stand_there() -> None:
+    labels = LabelSet(["ADV", "ADV\tMAG", "ADV\tNNG+JKB", "NOUN", "NOUN\tNNG"])
+    head = Tagger(unit="word", scheme="each", decoder="softmax").build(5, labels)
+    logits = torch.tensor([0.1, 0.2, 0.3, 0.1, 0.3]).log().expand(1, 3, 5).clone().requires_grad_()
+    loss, terms = head.loss(logits, torch.tensor([[0, 2, -1]]))
+    assert terms == 2
+    torch.testing.assert_close(loss, -(torch.tensor([0.6, 0.3]).log().sum()))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(gradient[0, 0], torch.tensor([0.1 - 1 / 6, 0.2 - 1 / 3, 0.3 - 0.5, 0.1, 0.3]))
+
+
 def test_the_loss_of_what_is_told_is_that_of_all_that_may_stand_behind_it() -> None:
     labels = LabelSet(["ADV\tMAG", "ADV\tNNG+JKB", "NOUN\tNNG"])
     head = Tagger(unit="word", scheme="each", decoder="softmax").build(5, labels).eval()
