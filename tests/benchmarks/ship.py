@@ -39,14 +39,14 @@ class Teacher:
     """A pipeline that another one learns from.
 
     Attributes:
+        config: In pipelines/.
+        start: The pipeline that it goes on from, one that comes with korseq.
         changes: Settings, as `--set` takes them.
-        config: In pipelines/; empty for that of its student.
-        start: The pipeline that it goes on from, one that comes with korseq; empty to begin with nothing.
     """
 
+    config: str
+    start: str
     changes: tuple[str, ...]
-    config: str = ""
-    start: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,6 @@ class Recipe:
     noise: bool = False
 
 
-# What a classifier reads besides what `pretrained` has learnt, and how it is trained with more than a hundred thousand labels.
-_PRETRAINED = (
-    'embedding=[{type="Embedding",size=256,min_count=3,dropout=0.5,word_dropout=0.1},{type="NGramEmbedding",size=64,min_count=3,\
-max_size=60000,dropout=0.5,part_dropout=0.4},{type="KiwiVectors",dropout=0.4}]',
-    "training.epochs=3",
-    "training.batch_size=128",
-    "training.learning_rate=2e-3",
-    "training.stage_decay=0.5",
-)
 _UD = (
     "UD_Korean-GSD (Universal Dependencies; McDonald et al. 2013, Chun et al. 2018), CC BY-SA 4.0, and so is this model: "
     "https://github.com/UniversalDependencies/UD_Korean-GSD"
@@ -136,9 +127,9 @@ RECIPES = {
         corpus="reviews.tsv",
         changes=("data.dev_fraction=0.02",),
         teachers=(
-            Teacher((*_PRETRAINED, "training.seed=1"), "few-labels.toml", "pretrained"),
-            Teacher((*_PRETRAINED, "training.seed=2"), "few-labels.toml", "pretrained"),
-            Teacher((*_PRETRAINED, "training.seed=3"), "few-labels.toml", "pretrained"),
+            Teacher("many-labels.toml", "pretrained", ("training.seed=1",)),
+            Teacher("many-labels.toml", "pretrained", ("training.seed=2",)),
+            Teacher("many-labels.toml", "pretrained", ("training.seed=3",)),
         ),
         noise=True,
     ),
@@ -239,7 +230,7 @@ def made(name: str, recipe: Recipe, arguments: argparse.Namespace) -> Pipeline:
         folder = arguments.work / f"{name}-teacher-{number}"
         if not (folder / PIPELINE_FILE).exists():
             of_teacher = [*changes, *teacher.changes]
-            trained(teacher.config or recipe.config, of_teacher, folder, arguments, teacher.start)
+            trained(teacher.config, of_teacher, folder, arguments, teacher.start)
         teachers.append(folder)
     if not teachers:
         return trained(recipe.config, changes, final, arguments)
