@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from korseq.data.files import File
-from korseq.data.formats import Row, decoded_lines
+from korseq.data.formats import Row, decoded_lines, without_end
 from korseq.spans import AUXILIARY, LabeledSpan, from_tags
 
 # The columns of CoNLL-U that hold tags, counted from 0.
@@ -80,7 +80,7 @@ def _blocks(file: File, spaces_count: bool = False) -> Iterator[_Lines]:
     """Numbered lines without their ends, as far as the next blank one; if `spaces_count`, that has not even spaces."""
     block: _Lines = []
     for number, line in enumerate(decoded_lines(file), start=1):
-        content = line.removesuffix("\n").removesuffix("\r")
+        content = without_end(line)
         if content if spaces_count else content.strip():
             block.append((number, content))
         elif block:
@@ -195,7 +195,9 @@ def _words(lines: _Lines, column: int) -> tuple[list[Token], str | None]:
             whole = tokens[-1]
             tokens[-1] = whole._replace(tag=f"{whole.tag}+{tag}" if whole.tag else tag)
     if last < range_end:
-        raise ExampleError(f"the words of '{tokens[-1].form}' end at {last}, not at {range_end}; perhaps the rest is cut off")
+        raise ExampleError(
+            f"the words of '{tokens[-1].form}' end at {last}, not at {range_end}; perhaps the rest is cut off"
+        )
     return tokens, text
 
 
@@ -220,7 +222,9 @@ def _placed(tokens: Sequence[Token], text: str | None) -> tuple[str, list[tuple[
         places.append((start, end))
     start = _after_gap(text, end)
     if start < len(text) or not tokens:
-        raise ExampleError(f"no token for '{text[start : start + 20]}', which is in the text; perhaps the rest is cut off")
+        raise ExampleError(
+            f"no token for '{text[start : start + 20]}', which is in the text; perhaps the rest is cut off"
+        )
     return text, places
 
 
