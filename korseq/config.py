@@ -68,7 +68,10 @@ class Config:
         """
         if self.reads_numbers or self.head.texts > 1:
             what = "sequences of numbers" if self.reads_numbers else "pairs of texts"
-            raise ConfigError(f"the pipeline predicts of {what}, not of single texts; hand them to Pipeline.stream")
+            raise ConfigError(
+                f"the pipeline predicts of {what}, not of single texts; hand them to Pipeline.stream, or "
+                "a line each to `korseq predict`"
+            )
 
     def analyzer(self) -> str:
         """The fingerprint of the tokenizer of what is read; empty if that is no text."""

@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a kill or a full disk never leaves half a file behind."""
+"""Writing files so that a crash, a kill or a full disk never leaves half a file under its name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO
 PIPELINE_FILE = "pipeline.toml"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
-_STAGED = ".new"
+_STAGED = ".korseq-new"  # of nobody else's making, so that what is left of it may go
 
 
 def lock(file: IO[bytes]) -> None:
@@ -41,16 +41,26 @@ def making(path: str | Path, error: Callable[[str], Exception]) -> Iterator[None
         ) from refusal
 
 
-def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write several files into a folder, all or none.
+def write_files(folder: Path, contents: Mapping[str, bytes], alone: bool = True) -> None:
+    """Write several files into a folder, each whole or not at all.
 
     Everything is first written beside its place and forced to the disk; only when all of it is there do renames, which
-    need no space, put it into place. If anything fails, what stood there before stays.
+    need no space, put it into place. If the system refuses to write, what stood there before stays. A kill between two
+    renames leaves some files new and others old, which only checksums in one of them can tell; and a kill before that leaves
+    what was staged, which the next call removes.
+
+    Args:
+        folder: Where; made if it is not there.
+        contents: By their names.
+        alone: Whether nobody else writes into the folder meanwhile, so that what is staged there is a leftover.
 
     Raises:
         OSError: If the folder or a file cannot be written; naming the cause, such as a full disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if alone:
+        for leftover in folder.glob(f"*{_STAGED}"):
+            leftover.unlink(missing_ok=True)
     staged = [folder / (name + _STAGED) for name in contents]
     try:
         for path, content in zip(staged, contents.values(), strict=True):

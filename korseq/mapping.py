@@ -17,8 +17,8 @@ from korseq.shapes import Shape
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
-# Predictions for texts, in order.
-Stream: TypeAlias = Callable[[Iterable[str]], Iterable[Prediction]]
+# Predictions for texts, or for the lists of their words, in order.
+Stream: TypeAlias = Callable[[Iterable[Any]], Iterable[Prediction]]
 
 Rows = TypeVar("Rows", "Dataset", "IterableDataset")
 
@@ -93,7 +93,7 @@ def _answers(cells: Iterable[Any], stream: Stream) -> Iterator[Mapping[str, Any]
     """Predictions as dictionaries; None for what is no text."""
     is_text: deque[bool] = deque()
 
-    def good() -> Iterator[str]:
+    def good() -> Iterator[str | list[str]]:
         for cell in cells:
             text = text_in(cell)
             is_text.append(text is not None)

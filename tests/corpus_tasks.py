@@ -65,6 +65,18 @@ class Words(Task):
         return text.split()
 
 
+@dataclass(frozen=True)
+class GivenWords(Words):
+    """The words of a text, as they are if they are given."""
+
+    @property
+    def takes_words(self) -> bool:
+        return True
+
+    def _words(self, text: str | list[str]) -> list[str]:
+        return text if isinstance(text, list) else super()._words(text)
+
+
 def main() -> None:
     """python -m corpus_tasks SOURCES OUT SECONDS ENGINE: a job that a test can kill."""
     sources, out, seconds, engine = sys.argv[1:]

@@ -14,6 +14,7 @@ import time
 import tomllib
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from browser import BROWSER, browse
@@ -352,7 +353,7 @@ def test_predict_reads_numbers_as_json_and_goes_on_after_what_are_none(unusual: 
 def test_jobs_and_looks_inside_want_single_texts(unusual: dict[str, Path]) -> None:
     for name in ("pair", "numbers"):
         assert "only pipelines that read one text" in korseq("inspect", unusual[name], "비", code=1).stderr.decode()
-        with pytest.raises(ConfigError, match="not of single texts; hand them to"):
+        with pytest.raises(ConfigError, match=r"hand them to Pipeline\.stream, or a line each to `korseq predict`"):
             Pipeline.load(unusual[name]).map([{"text": "비"}])
 
 
@@ -609,8 +610,9 @@ def test_process_tokenize_splits_sentences_and_takes_user_words(tmp_path: Path) 
 
 def test_index_terms_of_a_corpus(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("김태웅이 제주도로 떠났다\n", encoding="utf-8")
-    program("index-terms", tmp_path / "a.txt", "--out", tmp_path / "terms.jsonl", "--workers", 1)
-    (row,) = map(json.loads, (tmp_path / "terms.jsonl").read_text(encoding="utf-8").splitlines())
+    options = ["--format", "parquet", "--engine", "local", "--row-seconds", 9, "--max-rejected", 0, "--subset", "s"]
+    program("index-terms", tmp_path / "a.txt", f"{tmp_path}/terms/", *options, "--split", "test", "--workers", 1)
+    (row,) = pq.read_table(tmp_path / "terms" / "part-00000.parquet").to_pylist()
     assert row["terms"][-2:] == ["제주도", "떠나다"]
 
 

@@ -1,4 +1,4 @@
-"""Writing files: all or none."""
+"""Writing files: each whole or not at all."""
 
 from __future__ import annotations
 
@@ -45,6 +45,15 @@ def test_a_full_disk_leaves_what_stood_there(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OSError, match="No space left"):
         write_files(tmp_path, NEW)
     assert contents(tmp_path) == OLD
+
+
+def test_what_a_killed_writer_left_is_removed_where_nobody_else_writes(tmp_path: Path) -> None:
+    for name in ("gone.korseq-new", "notes.new"):
+        (tmp_path / name).touch()
+    write_files(tmp_path, OLD, alone=False)
+    assert contents(tmp_path) == OLD | {"gone.korseq-new": b"", "notes.new": b""}
+    write_files(tmp_path, OLD)
+    assert contents(tmp_path) == OLD | {"notes.new": b""}
 
 
 def test_an_interruption_leaves_what_stood_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,10 @@ import json
 import unicodedata
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from datasets import Dataset
 from helpers import equal_weights
 
 from korseq import CheckpointError, ConfigError, DataError, Pipeline, Training
@@ -16,6 +18,7 @@ from korseq.data.readers import DataSettings
 from korseq.data.writers import write_annotated
 from korseq.heads import Tagger
 from korseq.nn import GRU, Embedding, KiwiVectors, SyllableCNN, TagEmbedding
+from korseq.processing import Predict
 from korseq.spans import LabeledSpan
 from korseq.tagging import Entities, Words
 from korseq.text.noise import NOISES, NoiseKind
@@ -319,6 +322,18 @@ def test_words_given_one_by_one_are_tagged_as_they_are(words: Pipeline) -> None:
         [],
     ]
     assert answers[0][2].start == 7  # type: ignore[index]
+
+
+def test_words_in_a_column_are_tagged_as_they_are(words: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"tokens": ["우리는", "집에", "갔다."]}, {"tokens": ["바다 가"]}]
+    given: list[Any] = [row["tokens"] for row in rows]
+    for data in (rows, Dataset.from_list(rows)):
+        assert [[word["text"] for word in row["words"]] for row in words.map(data)] == given
+    monkeypatch.setattr(Pipeline, "load", lambda *_, **__: words)
+    task = Predict("folder")
+    assert task.takes_words
+    found = [[word["text"] for word in record["words"]] for (record,) in task.open().run(given)]
+    assert found == given
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -39,6 +40,7 @@ _Keep = Annotated[
     typer.Option(help="Column to keep beside the results; NEW=OLD renames it. Without any: all.", show_default=False),
 ]
 _Format = Annotated[str, typer.Option(help="Of the files in a folder: jsonl or parquet.")]
+_Engine = Annotated[str, typer.Option(help="local: processes on this machine. ray: actors on a Ray cluster.")]
 _Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes, or actors; as many as there are cores.", show_default=False)
 ]
@@ -81,9 +83,7 @@ def process(
     unit: Annotated[str, typer.Option(help="For `tokenize`: text, or sentence (a row a sentence).")] = "text",
     user_dictionary: _Dictionary = None,
     format: _Format = "jsonl",
-    engine: Annotated[
-        str, typer.Option(help="local: processes on this machine. ray: actors on a Ray cluster.")
-    ] = "local",
+    engine: _Engine = "local",
     workers: _Workers = None,
     row_seconds: _RowSeconds = 60.0,
     max_rejected: _MaxRejected = None,
@@ -105,10 +105,9 @@ def process(
     _run_job(
         sources,
         out,
-        lambda read, target: processing.process(
+        partial(
+            processing.process,
             task,
-            read,
-            target,
             text=text,
             keep=_renamed(keep),
             format=format,
@@ -134,20 +133,36 @@ def index_terms(
     text: TextColumn = None,
     keep: _Keep = None,
     user_dictionary: _Dictionary = None,
+    format: _Format = "jsonl",
+    engine: _Engine = "local",
     workers: _Workers = None,
+    row_seconds: _RowSeconds = 60.0,
+    max_rejected: _MaxRejected = None,
     encoding: _Encoding = "utf-8",
+    subset: _Subset = None,
+    split: _Split = "train",
     overwrite: _Overwrite = False,
 ) -> None:
     """What a search engine should index of every text: nouns, verbs and the like, in the form in which a dictionary has them."""
     from korseq import processing
 
-    task = processing.IndexTerms(_tokenizer(user_dictionary))
-    columns = _renamed(keep)
     _run_job(
         sources,
         out,
-        lambda read, target: processing.process(
-            task, read, target, text=text, keep=columns, workers=workers, encoding=encoding, overwrite=overwrite
+        partial(
+            processing.process,
+            processing.IndexTerms(_tokenizer(user_dictionary)),
+            text=text,
+            keep=_renamed(keep),
+            format=format,
+            engine=engine,
+            workers=workers,
+            row_seconds=row_seconds,
+            max_rejected=max_rejected,
+            encoding=encoding,
+            subset=subset,
+            split=split,
+            overwrite=overwrite,
         ),
     )
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from korseq.data.files import File
-from korseq.data.formats import Row, decoded_lines
+from korseq.data.formats import Row, decoded_lines, without_end
 from korseq.spans import AUXILIARY, LabeledSpan, from_tags
 
 # The columns of CoNLL-U that hold tags, counted from 0.
@@ -80,7 +80,7 @@ def _blocks(file: File, spaces_count: bool = False) -> Iterator[_Lines]:
     """Numbered lines without their ends, as far as the next blank one; if `spaces_count`, that has not even spaces."""
     block: _Lines = []
     for number, line in enumerate(decoded_lines(file), start=1):
-        content = line.removesuffix("\n").removesuffix("\r")
+        content = without_end(line)
         if content if spaces_count else content.strip():
             block.append((number, content))
         elif block:

@@ -47,12 +47,12 @@ def composed(name: str) -> str:
     return normalize("NFC", without_surrogates(name))
 
 
-def text_in(cell: Any) -> str | None:
-    """The valid text that stands in a cell, or that the words in it make; None if it holds something else."""
+def text_in(cell: Any) -> str | list[str] | None:
+    """The valid text that stands in a cell, or the words of one; None if it holds something else."""
     if isinstance(cell, str):
         return without_surrogates(cell)
     if isinstance(cell, list) and all(isinstance(word, str) for word in cell):
-        return without_surrogates(" ".join(cell))
+        return [without_surrogates(word) for word in cell]
     return None
 
 
@@ -118,6 +118,11 @@ def decoded_lines(file: File) -> Iterator[str]:
         raise DataError(f"cannot be read{' from here on' if row else ''}: {error}", file.name, row) from error
 
 
+def without_end(line: str) -> str:
+    """A line of `decoded_lines` without what ends it."""
+    return line.removesuffix("\n").removesuffix("\r")
+
+
 def _undecodable(file: File, encoding: str) -> DataError:
     """What is wrong with a file that is not in an encoding; decoded in one piece, so that the row is exact."""
     with file.open() as opened:
@@ -126,12 +131,13 @@ def _undecodable(file: File, encoding: str) -> DataError:
     try:
         content.decode(encoding)
     except UnicodeDecodeError as error:
-        before = content[: error.start].decode(encoding, "ignore")
+        bad, start = error.object, error.start  # utf-8-sig has taken the byte order mark off
+        before = bad[:start].decode(encoding, "ignore")
         found = _guess_encoding(content, before)
         remedy = (
             f'it looks like {found}: set data.encoding = "{found}"' if found else "set data.encoding, or mend the file"
         )
-        problem = f"is not {name} (byte 0x{content[error.start]:02x}); {remedy}"
+        problem = f"is not {name} (byte 0x{bad[start]:02x}); {remedy}"
         return DataError(problem, path, before.count("\n") + 1)
     except UnicodeError as error:  # a codec's own: UTF-16 without a byte order mark
         return DataError(f"is not {name} ({error}); set data.encoding", path)
@@ -218,7 +224,7 @@ def _delimiter(header: str) -> str:
 def _tsv(file: File) -> tuple[list[str], Iterator[Row]]:
     def cells() -> _Cells:
         for number, line in enumerate(decoded_lines(file), start=1):
-            content = line.removesuffix("\n").removesuffix("\r")
+            content = without_end(line)
             yield number, content.split("\t") if content else []
 
     return _table(file, cells())
@@ -229,7 +235,7 @@ def plain_lines(file: File) -> tuple[list[str], Iterator[Row]]:
 
     def rows() -> Iterator[Row]:
         for number, line in enumerate(decoded_lines(file), start=1):
-            text = line.removesuffix("\n").removesuffix("\r")
+            text = without_end(line)
             yield Row(number, {"text": text}, undecoded(text, file.encoding))
 
     return ["text"], rows()

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from korseq.data.formats import Row
-from korseq.errors import DataError
+from korseq.errors import DataError, KorseqError
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -19,6 +19,10 @@ HUB_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
 
 # Rows by which a stream is known.
 _KNOWN_BY = 1000
+
+
+class LostSourceError(DataError):
+    """The rows of a dataset do not come to their end. Those of a network may come another time."""
 
 
 def from_hub(name: str, subset: str | None, split: str, streaming: bool = False) -> Dataset | IterableDataset:
@@ -77,11 +81,26 @@ def fingerprint(dataset: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def dataset_rows(dataset: Dataset | IterableDataset) -> Iterator[Row]:
-    """Rows of a dataset; class indices become their names, and -1, which stands for a class not told, None."""
+def dataset_rows(dataset: Dataset | IterableDataset, name: str) -> Iterator[Row]:
+    """Rows of a dataset; class indices become their names, and -1, which stands for a class not told, None.
+
+    Raises:
+        LostSourceError: Naming the row, with `name` as its source.
+    """
     names = {c: f.names for c, f in (dataset.features or {}).items() if hasattr(f, "names") and hasattr(f, "int2str")}
-    for number, cells in enumerate(dataset, start=1):
-        for column, of_class in names.items():
-            index = cells[column]
-            cells[column] = of_class[index] if index is not None and index >= 0 else None
-        yield Row(number, cells)
+    number = 0
+    try:
+        for number, cells in enumerate(dataset, start=1):
+            for column, of_class in names.items():
+                index = cells[column]
+                cells[column] = of_class[index] if index is not None and index >= 0 else None
+            yield Row(number, cells)
+    except KorseqError:
+        raise
+    except Exception as error:  # of the disk, of the network in the words of many clients, or of who made the stream
+        raise LostSourceError(
+            f"cannot be read from here on ({type(error).__name__}: {error}). If it comes over a network, try again; a corpus job "
+            "then goes on where it was",
+            name,
+            number + 1,
+        ) from error

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 from pydantic import Field
 
 from korseq.data.files import File, is_file
-from korseq.data.formats import Row, composed, decoded_lines
+from korseq.data.formats import Row, composed, decoded_lines, without_end
 from korseq.errors import ConfigError, DataError
 from korseq.registry import settings
 
@@ -106,7 +106,7 @@ def _aligned(one: File, other: File) -> Iterator[Row]:
                 shorter.name,
                 number,
             )
-        cells = dict(zip(_COLUMNS, (_content(source), _content(target)), strict=True))
+        cells = dict(zip(_COLUMNS, (without_end(source), without_end(target)), strict=True))
         yield Row(number, cells, _empty_side(cells))
 
 
@@ -116,7 +116,7 @@ def _lines(file: File) -> Opened | None:
 
     If the first line has names of columns, it is a table like any other.
     """
-    lines = ((number, _content(line).split("\t")) for number, line in enumerate(decoded_lines(file), start=1))
+    lines = ((number, without_end(line).split("\t")) for number, line in enumerate(decoded_lines(file), start=1))
     first = next(lines, None)
     if first is None:
         raise DataError("the file is empty", file.name)
@@ -169,10 +169,6 @@ def _gettext(file: File) -> Opened:
             print(f"korseq: {file}: {len(entries):,} messages, of which {found} (left out)", file=sys.stderr)
 
     return file.name, _COLUMNS, rows()
-
-
-def _content(line: str) -> str:
-    return line.removesuffix("\n").removesuffix("\r")
 
 
 def _empty_side(cells: dict[str, str]) -> str | None:

@@ -97,7 +97,7 @@ def read(
     texts: int = 1,
     check: Callable[[Any], object] | None = None,
 ) -> Dataset:
-    """Read a source into memory-mapped rows.
+    """Read a source into rows in memory.
 
     Args:
         source: A file, a hub name, a `Dataset`, or rows: mappings, (text, label) pairs, or (if not `labelled`) strings; with two
@@ -346,13 +346,13 @@ def open_rows(source: Source, options: DataSettings, split: str) -> tuple[str, l
         if Path(source).is_dir():
             raise DataError("is a folder; name a file in it", source)
         dataset = from_hub(source, options.subset, split)
-        return f"{source}[{split}]", dataset.column_names, dataset_rows(dataset)
+        return f"{source}[{split}]", dataset.column_names, dataset_rows(dataset, f"{source}[{split}]")
     if hasattr(source, "column_names"):
         dataset = split_of(source, "the given datasets", split) if isinstance(source, Mapping) else source
         name = f"{getattr(dataset, 'builder_name', None) or 'dataset'}[{split}]"
         if dataset.column_names:
-            return name, dataset.column_names, dataset_rows(dataset)
-        found = list(dataset_rows(dataset))  # a streamed dataset may learn its columns only from its rows
+            return name, dataset.column_names, dataset_rows(dataset, name)
+        found = list(dataset_rows(dataset, name))  # a streamed dataset may learn its columns only from its rows
         return name, columns_of(found), iter(found)
     require_rows(source)
     found = list(_memory_rows(source))

@@ -57,7 +57,7 @@ def write_annotated(
         except ExampleError as error:
             raise _refusal(path, number, error) from None
     try:
-        write_files(path.parent, {path.name: b"".join(content)})
+        write_files(path.parent, {path.name: b"".join(content)}, alone=False)
     except OSError as error:
         raise DataError(f"cannot be written ({error}); choose another place or make room", str(path)) from error
 

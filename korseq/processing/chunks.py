@@ -40,7 +40,7 @@ def chunks(items: Iterable[Item], position: Callable[[], int], first: int = 0) -
     characters = 0
     for item in items:
         rows.append(item)
-        characters += len(item.text or "")
+        characters += item.characters
         if len(rows) >= _ROWS or characters >= _CHARACTERS:
             yield Chunk(first, rows, position())
             first += len(rows)
@@ -71,7 +71,7 @@ class Order(NamedTuple):
     """Rows to work on, by their indices in the chunk. `singly`: each by itself, announced, and whatever it raises is its own."""
 
     rows: Sequence[int]
-    texts: Sequence[str]
+    texts: Sequence[Any]
     kept: Sequence[Mapping[str, Any]]
     singly: bool
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from korseq.data.columns import TEXT_NAMES, column_called, find_column
 from korseq.data.files import File, is_file, is_remote
 from korseq.data.formats import FORMATS, Row, no_reader, plain_lines, text_in, without_surrogates
-from korseq.data.hub import HUB_NAME, dataset_rows, fingerprint, from_hub
+from korseq.data.hub import HUB_NAME, LostSourceError, dataset_rows, fingerprint, from_hub
 from korseq.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -27,16 +27,21 @@ class Item(NamedTuple):
     Attributes:
         source: The file it stands in.
         row: Its number there; 0 for a file that cannot be read.
-        text: What is worked on; None if there is a problem.
+        text: What is worked on, or the list of its words; None if there is a problem.
         kept: Its cells that go to the output.
         problem: Why it cannot be used.
     """
 
     source: str
     row: int
-    text: str | None
+    text: str | list[str] | None
     kept: Mapping[str, Any]
     problem: str | None = None
+
+    @property
+    def characters(self) -> int:
+        """Of the text."""
+        return len(self.text if isinstance(self.text, str) else " ".join(self.text or ()))
 
 
 @dataclass
@@ -49,6 +54,7 @@ class Corpus:
             unless this names a column of it.
         keep: Name in the output → column; None for all columns, except, with `splits`, the one with the texts.
         splits: Whether texts become several records.
+        words: Whether a text that is given as a list of its words stays one; otherwise they are joined.
         encoding: Of text files.
         subset, split: Of datasets on the hub.
     """
@@ -57,6 +63,7 @@ class Corpus:
     text: str | None = None
     keep: Mapping[str, str] | None = None
     splits: bool = False
+    words: bool = False
     encoding: str = "utf-8"
     subset: str | None = None
     split: str = "train"
@@ -80,10 +87,7 @@ class Corpus:
         """One corpus for each source."""
         if not isinstance(self.sources, tuple):
             return [self]
-        return [
-            Corpus((name,), self.text, self.keep, self.splits, self.encoding, self.subset, self.split)
-            for name in self.sources
-        ]
+        return [replace(self, sources=(name,)) for name in self.sources]
 
     @property
     def size(self) -> int | None:
@@ -100,13 +104,17 @@ class Corpus:
 
     def __iter__(self) -> Iterator[Item]:
         if not isinstance(self.sources, tuple):
-            yield from self._items("dataset", list(self.sources.column_names or ()), dataset_rows(self.sources))
+            yield from self._items(
+                "dataset", list(self.sources.column_names or ()), dataset_rows(self.sources, "dataset")
+            )
             return
         self._file, self._passed = None, 0
         for name in self.sources:
             try:
                 columns, rows = self._rows(name)
                 yield from self._items(name, columns, rows)
+            except LostSourceError:  # to set its end aside would be to lose it: the next run goes on here
+                raise
             except DataError as error:  # the file is damaged; others may be well
                 row = error.row or 0
                 reason = str(error).removeprefix(f"{name}, row {row}: ").removeprefix(f"{name}: ")
@@ -117,7 +125,7 @@ class Corpus:
     def _rows(self, name: str) -> tuple[list[str], Iterator[Row]]:
         if not is_file(name):
             dataset = from_hub(name, self.subset, self.split, streaming=True)
-            return list(dataset.column_names or ()), dataset_rows(dataset)
+            return list(dataset.column_names or ()), dataset_rows(dataset, name)
         file = File(name, self.encoding, "surrogateescape")
         self._file = file
         if file.suffix == ".txt" and self.text is None:
@@ -127,12 +135,14 @@ class Corpus:
     def _items(self, source: str, columns: Sequence[str], rows: Iterator[Row]) -> Iterator[Item]:
         text: str | None = None
         keep = self.keep
+        known: set[str] = set()
         for row in rows:
             if text is None:
                 columns = columns or list(row.cells)  # a streamed dataset may learn its columns only from its rows
                 if not columns:
                     yield Item(source, row.number, None, {}, row.problem)
                     continue
+                known = set(columns)
                 text = find_column(source, columns, self.text, TEXT_NAMES, "text", "--text")
                 if keep is None:
                     keep = {column: column for column in columns if not (self.splits and column == text)}
@@ -143,7 +153,11 @@ class Corpus:
             assert keep is not None
             cells = row.cells
             kept = {name: _valid(cells.get(column)) for name, column in keep.items()}
+            if self.keep is None and not cells.keys() <= known:  # all: those, too, that no row showed before
+                kept |= {column: _valid(cell) for column, cell in cells.items() if column not in known}
             content, problem = text_in(cells.get(text)), row.problem
+            if isinstance(content, list) and not self.words:
+                content = " ".join(content)
             if content is None and problem is None:
                 problem = (
                     f"no value in the column '{text}'"
@@ -181,6 +195,8 @@ def expanded(sources: Sources, out: Path) -> tuple[str, ...] | Dataset | Iterabl
         file = File(name)
         if is_file(name) and file.suffix not in FORMATS:
             raise no_reader(file)
+    if not found and names:
+        raise DataError(f"what is to be read is what is to be written, or lies in it ({out}); give another --out")
     if not found:
         raise DataError(
             "there is nothing to read; name files, patterns such as 'corpus/*.txt', or a dataset on the hub"

@@ -102,7 +102,8 @@ def process(
             `part-00000.jsonl` for each source.
         text: The column with the texts; None to look for a usual name. A `.txt` file is a text a line, unless this names a
             column.
-        keep: Columns that go to the output beside the results; a mapping renames them: {new: old}. None for all.
+        keep: Columns that go to the output beside the results; a mapping renames them: {new: old}. None for all; a row with one
+            that the output cannot have is set aside.
         format: Of the files in a folder: "jsonl" or "parquet".
         engine: "local": processes on this machine. "ray": actors on a Ray cluster, or on this machine if there is none; each
             makes whole files of a folder, so that there should be many sources.
@@ -116,7 +117,8 @@ def process(
         progress: Show a bar on stderr.
 
     Raises:
-        DataError: If there is nothing to read, or not one row can be used.
+        DataError: If there is nothing to read, or not one row can be used. A dataset whose rows do not come to their end raises
+            it, too; what was done is kept.
         ProcessingError: If the job cannot begin, is not the one that was begun with this output, or cannot write it.
         TooManyRejectedError: See `max_rejected`; what was done is kept, and the same call with a greater one goes on.
         KeyboardInterrupt: After what was done is safe.
@@ -131,7 +133,7 @@ def process(
         raise ConfigError(f"no format is called '{format}'{did_you_mean(format, [s[1:] for s in OUTPUTS])}")
     if engine == "ray" and not into_folder:
         raise ConfigError(f"{out}: the engine ray makes a file of each source; name a folder, '{out}/'")
-    corpus = Corpus(expanded(sources, target), text, names, task.splits, encoding, subset, split)
+    corpus = Corpus(expanded(sources, target), text, names, task.splits, task.takes_words, encoding, subset, split)
     parts = _parts(corpus, target, format if into_folder else None)
     first = _first(corpus)
     output = output_for(parts[0].target, [item for item in first if not item.problem])

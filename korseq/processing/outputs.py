@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,8 +45,8 @@ class Output(ABC):
         """With what a partial file begins."""
 
     @abstractmethod
-    def misfit(self, kept: Mapping[str, Any]) -> str | None:
-        """Why the kept cells of a row cannot be written; None if they can."""
+    def misfit(self, columns: Mapping[str, Shape], kept: Mapping[str, Any]) -> str | None:
+        """Why the kept cells of a row cannot be written, all of them, beside results in these columns; None if they can."""
 
     @abstractmethod
     def encode(
@@ -83,7 +83,9 @@ class JsonLines(Output):
     def header(self, columns: Mapping[str, Shape]) -> bytes:
         return b""
 
-    def misfit(self, kept: Mapping[str, Any]) -> str | None:
+    def misfit(self, columns: Mapping[str, Shape], kept: Mapping[str, Any]) -> str | None:
+        if hidden := _hidden(columns, kept):
+            return hidden
         try:
             _json(kept)
         except PydanticSerializationError as error:
@@ -93,6 +95,7 @@ class JsonLines(Output):
     def encode(
         self, columns: Mapping[str, Shape], kept: Sequence[Mapping[str, Any]], records: Sequence[Records]
     ) -> bytes:
+        _refuse(_hidden(columns, cells) for cells in kept)
         lines = [_json({**cells, **record}) for cells, found in zip(kept, records, strict=True) for record in found]
         return b"".join(line + b"\n" for line in lines)
 
@@ -110,6 +113,8 @@ class Parquet(Output):
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
         self.kept = schema.names
+        self._types = {column.name: column.type for column in schema}
+        self._nested = {name for name, type_ in self._types.items() if pa.types.is_nested(type_)}
 
     @classmethod
     def for_rows(cls, items: Sequence[Item]) -> Parquet:
@@ -130,7 +135,9 @@ class Parquet(Output):
         header: bytes = self._schema(columns).serialize().to_pybytes()
         return header
 
-    def misfit(self, kept: Mapping[str, Any]) -> str | None:
+    def misfit(self, columns: Mapping[str, Shape], kept: Mapping[str, Any]) -> str | None:
+        if lost := self._lost(columns, kept):
+            return lost
         for column in self.schema:
             cell = kept.get(column.name)
             try:
@@ -142,6 +149,7 @@ class Parquet(Output):
     def encode(
         self, columns: Mapping[str, Shape], kept: Sequence[Mapping[str, Any]], records: Sequence[Records]
     ) -> bytes:
+        _refuse(self._lost(columns, cells) for cells in kept)
         repeated = [cells for cells, found in zip(kept, records, strict=True) for _ in found]
         flat = [record for found in records for record in found]
         arrays = [pa.array([self._cell(cells.get(c.name), c.type) for cells in repeated], c.type) for c in self.schema]
@@ -149,6 +157,23 @@ class Parquet(Output):
         batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema(columns))
         encoded: bytes = batch.serialize().to_pybytes()
         return encoded
+
+    def _lost(self, columns: Mapping[str, Shape], kept: Mapping[str, Any]) -> str | None:
+        """What of the kept cells Arrow would leave out without a word."""
+        if hidden := _hidden(columns, kept):
+            return hidden
+        for name, cell in kept.items():
+            if cell is not None and name not in self._types:
+                return (
+                    f"the column '{name}' is in none of the first rows, which tell the columns of a Parquet file; write JSON "
+                    "lines, or name the columns to keep (--keep)"
+                )
+            if cell is not None and name in self._nested and (key := _left_out(cell, self._types[name])) is not None:
+                return (
+                    f"the column '{name}' has the key '{key}' in none of the first rows, which tell the types of a Parquet file; "
+                    "write JSON lines, or name the columns to keep (--keep)"
+                )
+        return None
 
     def finish(self, partial: Path, target: Path) -> None:
         staged = partial.with_suffix(".parquet")
@@ -199,6 +224,36 @@ def output_for(path: Path, first: Sequence[Item]) -> Output:
     if path.suffix not in OUTPUTS:
         raise ProcessingError(f"{path}: the output must end in {' or '.join(OUTPUTS)}, or be a folder (end in /)")
     return OUTPUTS[path.suffix].for_rows(first)
+
+
+def _refuse(problems: Iterable[str | None]) -> None:
+    if problem := next(filter(None, problems), None):
+        raise ValueError(problem)
+
+
+def _hidden(columns: Mapping[str, Shape], kept: Mapping[str, Any]) -> str | None:
+    """Why a result would stand where a kept cell should. Empty ones may go."""
+    name = next((name for name in columns if kept.get(name) is not None), None)
+    return name and (
+        f"the column '{name}' is called like a result; name the columns to keep, this one under another name "
+        f"(--keep gold={name})"
+    )
+
+
+def _left_out(cell: Any, type_: pa.DataType) -> str | None:
+    """A key in a cell for which a type has no place: Arrow would leave out what it has."""
+    if pa.types.is_struct(type_) and isinstance(cell, Mapping):
+        for key, inner in cell.items():
+            if inner is None:
+                continue
+            place = type_.get_field_index(key)
+            if place < 0:
+                return str(key)
+            if (found := _left_out(inner, type_.field(place).type)) is not None:
+                return found
+    elif pa.types.is_list(type_) and isinstance(cell, list):
+        return next((found for inner in cell if (found := _left_out(inner, type_.value_type)) is not None), None)
+    return None
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

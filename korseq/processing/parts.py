@@ -148,7 +148,7 @@ def _after(before: Progress, settled: Settled) -> Progress:
         written=before.written + settled.written,
         rejected=before.rejected + len(settled.rejected),
         truncated=before.truncated + settled.truncated,
-        characters=before.characters + sum(len(item.text or "") for item in settled.chunk.items),
+        characters=before.characters + sum(item.characters for item in settled.chunk.items),
     )
 
 

@@ -12,12 +12,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from korseq.errors import ConfigError, KorseqError, ProcessingError
+from korseq.errors import CheckpointError, ConfigError, DataError, KorseqError, ProcessingError, StaleJobError
 from korseq.files import making
 from korseq.processing.bar import Bar
 from korseq.processing.journal import Journal, total
-from korseq.processing.parts import Plan, check_allowed, run_part
+from korseq.processing.parts import Plan, TooManyRejectedError, check_allowed, run_part
 from korseq.processing.pool import Pool
+
+# What an actor hands on under its class; what is of two of them, under the first.
+_ERRORS = (StaleJobError, TooManyRejectedError, CheckpointError, ConfigError, DataError)
 
 
 class _Actor:
@@ -35,8 +38,22 @@ class _Actor:
             with making(part.target, ProcessingError):
                 run_part(self._pool, part, self._plan.output, journal, self._plan.max_rejected)
         except KorseqError as error:  # Ray would show it with its own traceback
-            return {"number": part.number, "error": str(error)}
-        return {"number": part.number, "error": None}
+            return {"number": part.number} | told(error)
+        return {"number": part.number} | told(None)
+
+
+def told(error: KorseqError | None) -> dict[str, str | None]:
+    """An error as cells, from which `error_of` makes it again."""
+    kind = next((kind.__name__ for kind in _ERRORS if isinstance(error, kind)), None)
+    return {"error": None if error is None else str(error), "kind": kind}
+
+
+def error_of(row: Mapping[str, Any]) -> KorseqError | None:
+    """The error that an actor tells of; None if it has none to tell."""
+    if row["error"] is None:
+        return None
+    kinds: dict[str, type[KorseqError]] = {kind.__name__: kind for kind in _ERRORS}
+    return kinds.get(row["kind"], ProcessingError)(row["error"])
 
 
 def run_on_ray(plan: Plan, journals: Sequence[Journal], bar: Bar) -> None:
@@ -48,7 +65,7 @@ def run_on_ray(plan: Plan, journals: Sequence[Journal], bar: Bar) -> None:
 
     Raises:
         ConfigError: If Ray is not installed.
-        ProcessingError: If a part cannot be made.
+        KorseqError: If a part cannot be made: of the class that the local engine would raise.
         TooManyRejectedError: If more rows are set aside than are allowed.
     """
     os.environ.setdefault(
@@ -71,8 +88,8 @@ def run_on_ray(plan: Plan, journals: Sequence[Journal], bar: Bar) -> None:
         rows = ray.data.from_items([{"number": number} for number in left], override_num_blocks=len(left))
         pool = ray.data.ActorPoolStrategy(size=actors)
         for row in rows.map(_Actor, fn_constructor_args=(plan,), compute=pool, num_cpus=1).iter_rows():
-            if row["error"] is not None:
-                raise ProcessingError(row["error"])
+            if error := error_of(row):
+                raise error
             journals[row["number"]].reload()
             check_allowed(total(journals, "rejected"), total(journals, "rows"), plan.max_rejected)
             bar.pass_by(plan.parts[row["number"]].corpus.size)

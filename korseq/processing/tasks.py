@@ -50,6 +50,11 @@ class Task(ABC):
         return False
 
     @property
+    def takes_words(self) -> bool:
+        """Whether a text may come to it as a list of its words, where the corpus has them; otherwise they are joined."""
+        return False
+
+    @property
     def names(self) -> Collection[str]:
         """Of what stands in its records, if they are known before it is opened: a job that cannot have them does not begin."""
         return ()
@@ -92,6 +97,10 @@ class Predict(Task):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
     @property
+    def takes_words(self) -> bool:
+        return True
+
+    @property
     def names(self) -> Collection[str]:
         return self._config().head.columns(LabelSet(()))  # whose names are the same for all labels
 
@@ -122,7 +131,7 @@ class Predict(Task):
 
         pipeline = Pipeline.load(self.folder, threads=1)
 
-        def run(texts: Iterable[str]) -> Iterable[Records]:
+        def run(texts: Iterable[Any]) -> Iterable[Records]:
             return ([answer.as_dict()] for answer in pipeline.stream(texts, precision=self.precision))
 
         return _warm(OpenTask(pipeline.columns, run))

@@ -19,7 +19,7 @@ from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from threading import Thread
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from korseq.processing.chunks import Done, Failed, Order
 from korseq.processing.outputs import Output
@@ -92,7 +92,7 @@ def _answer(connection: Connection, task: OpenTask, output: Output, order: Order
     try:
         payload = output.encode(task.columns, [kept[row] for row in records], list(records.values()))
     except Exception:
-        misfits = {row: reason for row in records if (reason := output.misfit(kept[row]))}
+        misfits = {row: reason for row in records if (reason := output.misfit(task.columns, kept[row]))}
         if not misfits:
             raise
         rejected |= misfits
@@ -129,7 +129,7 @@ def _pulse(connection: Connection) -> Callable[[], None]:
     return beat
 
 
-def _each(texts: Iterable[str], beat: Callable[[], None]) -> Iterator[str]:
+def _each(texts: Iterable[Any], beat: Callable[[], None]) -> Iterator[Any]:
     for text in texts:
         beat()
         yield text

@@ -659,7 +659,7 @@ def test_everything_comes_back_or_is_refused(suffix: str, examples, tmp_path_fac
     else:
         write_annotated(path, examples)
         assert read(path) == examples
-        assert os.listdir(path.parent).count(path.name + ".new") == 0
+        assert os.listdir(path.parent).count(path.name + ".korseq-new") == 0
 
 
 CONTENT = st.lists(

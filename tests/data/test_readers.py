@@ -215,6 +215,12 @@ def test_a_damaged_byte_is_found_on_its_row(tmp_path: Path) -> None:
     assert "looks like" not in str(error)
 
 
+def test_a_damaged_byte_after_a_byte_order_mark_is_found_on_its_row(tmp_path: Path) -> None:
+    error = refused(written(tmp_path, "리뷰.csv", b"\xef\xbb\xbfabc\n\xff"))
+    assert error.row == 2
+    assert "is not utf-8 (byte 0xff)" in str(error)
+
+
 @pytest.mark.parametrize(
     ("encoding", "content", "message"),
     [

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -21,14 +22,17 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpus_tasks import CRASHES, EXITS, RAISES, REASONS, SLEEPS, Words
+from corpus_tasks import CRASHES, EXITS, RAISES, REASONS, SLEEPS, GivenWords, Words
 
-from korseq.errors import CheckpointError, ConfigError, DataError, ProcessingError
+from korseq.data import formats
+from korseq.data.hub import LostSourceError
+from korseq.errors import CheckpointError, ConfigError, DataError, ProcessingError, StaleJobError
 from korseq.processing import IndexTerms, Task, Tokenize, TooManyRejectedError, chunks, job, journal, pool, process
 from korseq.processing.corpus import Corpus
 from korseq.processing.journal import JobFolder, Journal, Progress
 from korseq.processing.outputs import JsonLines
 from korseq.processing.parts import Part, run_part
+from korseq.processing.ray_engine import error_of, told
 
 TASKS = Path(__file__).parents[1] / "corpus_tasks.py"
 
@@ -145,6 +149,65 @@ def test_a_kept_column_must_not_have_the_name_of_a_result(tmp_path: Path) -> Non
     assert read_lines(tmp_path / "out.jsonl") == [{"gold": 1, "words": ["글"], "length": 1}]
 
 
+def write_lines(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("into_folder", [False, True])
+def test_no_column_of_a_later_file_is_lost(into_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "_FIRST", 1)
+    write_lines(tmp_path / "a.jsonl", {"text": "하나", "meta": {"a": 1}, "all": [{"x": 1}]})
+    write_lines(
+        tmp_path / "b.jsonl",
+        {"text": "둘", "more": "더"},
+        {"text": "셋", "more": None, "length": 3},
+        {"text": "넷", "meta": {"a": 2, "b": None}},
+        {"text": "다섯", "meta": {"a": 2, "b": 3}},
+        {"text": "여섯", "all": [{"x": 1, "y": 2}]},
+    )
+    sources = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    reasons = {}
+    for format in ("jsonl", "parquet"):
+        out = f"{tmp_path}/{format}/" if into_folder else tmp_path / f"out.{format}"
+        summary = run(sources, out, format=format)
+        assert summary.rejected_file is not None
+        reasons[format] = {row["text"]: row["reason"] for row in read_lines(summary.rejected_file)}
+        assert summary.rejected == len(reasons[format])
+    clash = "the column 'length' is called like a result; .* under another name .--keep gold=length"
+    (reason,) = reasons["jsonl"].values()
+    assert re.match(clash, reason)
+    expected = [("둘", "the column 'more' is in none"), ("셋", clash), ("다섯", "the column 'meta' has the key 'b' in none"),
+                ("여섯", "the column 'all' has the key 'y' in none")]  # fmt: skip
+    for (text, reason), (of_row, wanted) in zip(reasons["parquet"].items(), expected, strict=True):
+        assert text == of_row
+        assert re.match(wanted, reason)
+    written = tmp_path / "jsonl" / "part-00001.jsonl" if into_folder else tmp_path / "out.jsonl"
+    assert [row.get("more") for row in read_lines(written)][-4:] == ["더", None, None, None]
+    last = read_lines(written)[-2:]
+    assert [(row["meta"], row["all"]) for row in last] == [({"a": 2, "b": 3}, None), (None, [{"x": 1, "y": 2}])]
+
+
+def test_a_column_that_comes_late_in_a_file_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "_PEEKED", 1)
+    path = write_lines(tmp_path / "a.jsonl", {"text": "하나", "id": 1}, {"text": "둘", "id": 2, "more": "더"})
+    run(path, tmp_path / "out.jsonl")
+    assert [(row["id"], row.get("more")) for row in read_lines(tmp_path / "out.jsonl")] == [(1, None), (2, "더")]
+    run(path, tmp_path / "some.jsonl", keep=["id"])
+    assert [list(row) for row in read_lines(tmp_path / "some.jsonl")] == [["id", "words", "length"]] * 2
+
+
+def test_a_stream_without_names_of_columns_keeps_those_of_every_row(tmp_path: Path) -> None:
+    def rows() -> Any:
+        yield {"text": "하나"}
+        yield {"text": "둘", "more": "더"}
+
+    stream = datasets.IterableDataset.from_generator(rows)
+    assert stream.column_names is None
+    run(stream, tmp_path / "out.jsonl")
+    assert [row.get("more") for row in read_lines(tmp_path / "out.jsonl")] == [None, "더"]
+
+
 @pytest.mark.parametrize(
     ("task", "keep", "options"),
     [
@@ -213,6 +276,43 @@ def test_a_dataset_on_the_hub_is_streamed(tmp_path: Path, monkeypatch: pytest.Mo
     assert run("e9t/nsmc", tmp_path / "out.jsonl", subset="small", split="test").written == 4
 
 
+def test_rows_that_do_not_come_to_their_end_stop_a_job_which_then_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class RemoteProtocolError(Exception):
+        """As httpx has one, which is no OSError."""
+
+    breaks: list[Exception] = []
+
+    def load_dataset(name: str, subset: str | None, streaming: bool) -> Any:
+        def rows() -> Any:
+            for i in range(200):
+                if i == 120 and breaks:
+                    raise breaks.pop()
+                yield {"text": f"글 {i}"}
+
+        return {"train": datasets.IterableDataset.from_generator(rows)}
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(job, "_FIRST", 10)
+    for number, error in enumerate((RemoteProtocolError("peer closed"), ConnectionResetError("reset"))):
+        breaks.append(error)
+        message = rf"e9t/nsmc, row 121: cannot be read from here on \({type(error).__name__}: .*goes on where it was"
+        with pytest.raises(DataError, match=message):
+            run("e9t/nsmc", tmp_path / f"{number}.jsonl")
+        summary = run("e9t/nsmc", tmp_path / f"{number}.jsonl")
+        assert (summary.written, summary.rejected) == (200, 0)
+
+
+def test_words_go_to_a_task_that_takes_them(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", {"tokens": ["한 낱말", "둘\ud800"]}, {"tokens": "글 하나"})
+    summary = process(GivenWords(), path, tmp_path / "out.jsonl", keep=[], workers=1, progress=False)
+    assert [row["words"] for row in read_lines(tmp_path / "out.jsonl")] == [["한 낱말", "둘\ufffd"], ["글", "하나"]]
+    assert summary.characters == 7 + 4
+    run(path, tmp_path / "joined.jsonl", keep=[])
+    assert read_lines(tmp_path / "joined.jsonl")[0]["words"] == ["한", "낱말", "둘\ufffd"]
+
+
 def test_a_folder_gets_a_file_for_each_source(tmp_path: Path) -> None:
     to_text(tmp_path)
     for out in ("a/", "b/"):
@@ -268,6 +368,20 @@ def test_what_cannot_be_read_is_refused_before_any_work(
         run(source, tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
     assert not (tmp_path / "out.jsonl.job").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "out"), [("말뭉치.jsonl", "말뭉치.jsonl"), ("*.jsonl", "말뭉치.jsonl"), ("말뭉치.jsonl", ".")]
+)
+def test_an_output_that_is_the_input_is_told(
+    source: str, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        DataError, match=r"what is to be read is what is to be written, or lies in it \(.*give another --out"
+    ):
+        run(source, out, overwrite=True)
 
 
 def test_another_encoding_can_be_told(tmp_path: Path) -> None:
@@ -786,6 +900,14 @@ def test_ray_needs_a_folder(tmp_path: Path) -> None:
         ConfigError, match=r"the engine ray makes a file of each source; name a folder, '.*out\.jsonl/'"
     ):
         run(corpus(tmp_path), tmp_path / "out.jsonl", engine="ray")
+
+
+def test_the_error_of_an_actor_keeps_its_class() -> None:
+    assert error_of(told(None)) is None
+    for kind in (TooManyRejectedError, DataError, ConfigError, StaleJobError, CheckpointError, ProcessingError):
+        error = error_of(told(kind("why")))
+        assert (type(error), str(error)) == (kind, "why")
+    assert type(error_of(told(LostSourceError("why")))) is DataError
 
 
 def test_without_ray_its_installation_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
