@@ -97,7 +97,8 @@ class Config:
         """How a sequence-to-sequence head reads what it has written; None if nothing says it."""
         if not isinstance(self.head, Seq2Seq):
             return None
-        return self.head.embedding or next((s for s in self.embeddings if isinstance(s, Embedding)), None)
+        of_tokens = (s for s in self.embeddings if isinstance(s, Embedding) and s.feature in ("form", "morpheme"))
+        return self.head.embedding or next(of_tokens, None)
 
     @property
     def told_stage(self) -> Embedding | None:
@@ -143,7 +144,8 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> Config:
 
     Args:
         changes: `dotted.path=value`, applied to the file before it is checked. A value is read as TOML and, if it is
-            none, as a string. Numbers in a path index arrays: `encoder.1.heads=8`.
+            none, as a string; no value at all is the default: `training.average=`. Numbers in a path index arrays:
+            `encoder.1.heads=8`.
 
     Raises:
         ConfigError: If the file cannot be read, or with all mistakes in it.
@@ -166,7 +168,7 @@ def to_toml(config: Config) -> str:
 
 
 def changed(config: Config, changes: Sequence[str]) -> Config:
-    """A configuration with `dotted.path=value` changes, checked again."""
+    """A configuration with `dotted.path=value` changes, checked again; see `read_config`."""
     table = settings_of(config)
     for change in changes:
         _apply(table, change)
@@ -178,7 +180,7 @@ def _apply(table: dict[str, Any], change: str) -> None:
     if not equals or not path:
         raise ConfigError(f"--set {change}: expected dotted.path=value, such as training.epochs=3")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"] if text.strip() else None
     except tomllib.TOMLDecodeError:
         value = text
     *parents, last = path.split(".")
@@ -221,6 +223,9 @@ def _contradictions(config: Config) -> list[str]:
         config.tokenizer, KiwiTokenizer
     ):
         mistakes.append("embedding: KiwiVectors are of Kiwi's morphemes; use the tokenizer KiwiTokenizer")
+    sampled = isinstance(config.tokenizer, SubwordTokenizer) and config.tokenizer.sampling > 0
+    if sampled and [stage.feature for stage in config.embeddings] not in (["form"], ["morpheme"]):
+        mistakes.append("tokenizer.sampling: is for pipelines whose only embedding stage reads the subwords")
     for encoder in config.encoders:
         longest = encoder.longest()
         if longest is not None and config.head.each_step:
@@ -259,7 +264,9 @@ def _target_contradictions(config: Config) -> list[str]:
             f"{key}: the tokens of {type(config.writer).__name__} do not say what the text was; use Subwords or MorphemeSubwords"
         )
     if config.target_embedding is None:
-        mistakes.append("head.embedding: is needed where no stage of the pipeline is an Embedding")
+        mistakes.append(
+            "head.embedding: is needed where no stage of the pipeline is an Embedding of the feature 'form' or 'morpheme'"
+        )
     if config.copies:
         mistakes += _copies_contradictions(config)
     return mistakes

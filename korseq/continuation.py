@@ -58,7 +58,10 @@ def continued(
         )
     vocabulary = vocabularies[head.feature]
     begun = [prompt.rstrip() for prompt in prompts]  # what follows brings its own space
-    symbols = [list(FEATURES[head.feature].symbols(analysis)) for analysis in tokenizer(begun)]
+    symbols = [
+        list(FEATURES[head.feature].symbols(analysis)) if prompt else []  # not the space before the first word
+        for prompt, analysis in zip(begun, tokenizer(begun), strict=True)
+    ]
     room = min((n for n in (encoder.longest() for encoder in config.encoders) if n is not None), default=None)
     longest = max(map(len, symbols), default=0)
     if room is not None and longest + 1 >= room:  # with <bos>

@@ -158,7 +158,7 @@ def _with_lessons(head: Head, lessons: Sequence[Mapping[str, Any]], held_out: Da
         raise DataError("not one text has only labels that are learnt; name other dev data", name_of(held_out))
     if unknown:
         warnings.warn(
-            f"{name_of(held_out)}: {len(unknown):,} of {len(held_out):,} texts are left out, for no lesson has their labels",
+            f"{name_of(held_out)}: {len(unknown):,} of {len(held_out):,} texts are left out, for no teacher gave their labels",
             stacklevel=3,
         )
         return held_out.select(known)

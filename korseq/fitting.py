@@ -70,6 +70,7 @@ def fit(
     config: Config,
     train: Source,
     dev: Source | None,
+    *,
     before: Saved | None,
     folder: Path | None,
     resume: bool,
@@ -132,7 +133,19 @@ def fit(
         require_same_run(folder, config)
     elif folder and is_main_process():
         write_run(folder, config)
-    outcome = run(model, data, config.training, evaluate, folder, resume, identity, progress, device, reports, fresh)
+    outcome = run(
+        model,
+        data,
+        config.training,
+        evaluate,
+        folder=folder,
+        resume=resume,
+        identity=identity,
+        progress=progress,
+        device=device,
+        others=reports,
+        fresh=fresh,
+    )
     model.to(device)
     scores = evaluate()
     model.eval()  # after the evaluation, which leaves the parts it shares as it found them

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from threading import Lock
+from threading import Event, Lock
 from typing import Literal
 
 import numpy as np
@@ -139,16 +139,22 @@ def _for_each(batches: Iterator[Batch], answer: Callable[[Batch], None], device:
 
     Torch's own way, all cores in every operation, makes them wait for each other hundreds of times a batch: slower when
     the machine is free, and slower by orders of magnitude when something else runs on it.
+
+    An answer that fails, or Ctrl-C, ends all threads after the batches they have in hand.
     """
-    lock = Lock()
+    lock, over = Lock(), Event()
 
     def work() -> None:
-        while True:
-            with lock:
-                batch = next(batches, None)
-            if batch is None:
-                return
-            answer(batch)
+        try:
+            while not over.is_set():
+                with lock:
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                answer(batch)
+        except BaseException:
+            over.set()
+            raise
 
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
@@ -156,7 +162,10 @@ def _for_each(batches: Iterator[Batch], answer: Callable[[Batch], None], device:
         return
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as executor:
-            for worker in [executor.submit(work) for _ in range(threads)]:
-                worker.result()
+            try:
+                for worker in [executor.submit(work) for _ in range(threads)]:
+                    worker.result()
+            finally:  # after Ctrl-C, or the executor would wait until all is answered
+                over.set()
     finally:
         torch.set_num_threads(threads)

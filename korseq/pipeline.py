@@ -159,11 +159,13 @@ class Pipeline:
             reports: What else is told of every step, such as an experiment tracker; see `korseq.training.Report`.
 
         Raises:
-            ConfigError: If the settings do not fit together, or not those of `start`.
+            ConfigError: If the settings do not fit together, or not those of `start`; or for `resume` without `out`.
             DataError: If the data cannot be used.
             TrainingError: If the training diverges.
             CheckpointError: If `resume` does not fit the run in `out`.
         """
+        if resume and not out:
+            raise ConfigError("resume: there is nothing to go on with in memory; name the folder of the run with out")
         if self._fitted is not None and start is None:
             warnings.warn(
                 "the pipeline is trained already, and begins anew; to go on from its weights, hand it over as `start`, too",
@@ -179,7 +181,15 @@ class Pipeline:
         folder = Path(out) if out else None
         before = None if origin is None else origin.saved()
         self.config, self._fitted, outcome = fit(
-            config, train, dev, before, folder, resume, progress, self.device, reports
+            config,
+            train,
+            dev,
+            before=before,
+            folder=folder,
+            resume=resume,
+            progress=progress,
+            device=self.device,
+            reports=reports,
         )
         self._compacted.clear()
         if folder and is_main_process():
@@ -473,7 +483,8 @@ class Pipeline:
         pipeline = cls.from_config(config, device)
         if saved.analyzer != saved.config.analyzer():
             warnings.warn(
-                f"{folder}: was trained with another version of Kiwi; its scores may differ here. Evaluate it again",
+                f"{folder}: texts may be analysed otherwise here than in its training, by another version of Kiwi or of korseq; "
+                "its scores may differ. Evaluate it again",
                 stacklevel=2,
             )
         if engine is not None:

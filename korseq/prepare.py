@@ -15,7 +15,7 @@ from korseq.data.encoded import TARGETS, EncodedData, SequenceOptions, count_sym
 from korseq.data.numbers import NUMBERS, Vectors, encode_numbers, steps_of
 from korseq.data.resampling import resampling
 from korseq.data.tagged import encode_units
-from korseq.errors import ConfigError, DataError
+from korseq.errors import DataError
 from korseq.generation import generated
 from korseq.heads.base import Prediction
 from korseq.heads.language_model import LanguageModel, Likelihood
@@ -154,8 +154,6 @@ def with_resampling(
     tokenizer, writer = config.tokenizer, config.writer
     length = config.sequence.max_length
     if isinstance(tokenizer, SubwordTokenizer) and tokenizer.sampling:
-        if features not in (["form"], ["morpheme"]):
-            raise ConfigError("tokenizer.sampling: is for pipelines whose only embedding stage reads the subwords")
         wrapped = config.sequence.add_bos_eos
         pieces = _of_pieces(tokenizer.pieces(), "form")
         found[features[0]] = resampling(tokenizer, pieces, sources, length, wrapped)

@@ -85,14 +85,15 @@ def components(kind: str) -> dict[str, type]:
 
 
 def create(cls: type[T], given: dict[str, Any]) -> T:
-    """`cls(**given)`, where an unknown name is reported with its nearest valid one.
+    """`cls(**given)`, where an unknown name is reported with its nearest valid one, and None is the default of the field.
 
     Raises:
         pydantic.ValidationError: With one entry for each mistake.
     """
     made: Any = object.__new__(cls)
+    names = {f.name for f in fields(cls)}  # type: ignore[arg-type] # it is a dataclass
     try:
-        made.__checked_init__(**given)
+        made.__checked_init__(**{name: v for name, v in given.items() if v is not None or name not in names})
     except ValidationError as error:  # which pydantic takes up, if this is a table inside another one
         raise _rewritten(error, cls) from None
     return made  # type: ignore[no-any-return]

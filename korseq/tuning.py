@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from korseq.config import Config, changed, read_toml, to_toml
 from korseq.data.hub import fingerprint
 from korseq.data.readers import Source
-from korseq.errors import CheckpointError, ConfigError, TrainingError
+from korseq.errors import CheckpointError, ConfigError, KorseqError, TrainingError
 from korseq.files import lock, making, write_files
 from korseq.pipeline import Pipeline
 from korseq.training.loop import Step
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 # In the folder: the journal of all trials, the best settings, and the pipeline trained with them.
 JOURNAL, BEST_SETTINGS, BEST = "trials.jsonl", "best.toml", "best"
 _LOCK = "lock"
+# Of a trial, that its training began: its data can be used.
+_BEGAN = "began"
 _RANGE = {"low", "high", "log", "step"}
 # So many combinations are looked at before a value counts as one that fits none: less than a tenth of a second.
 _DRAWS = 200
@@ -177,6 +179,8 @@ def tune(
     Raises:
         ConfigError: If Optuna is not installed, a setting of the space does not exist or has a value that goes with nothing
             else in the space, or several processes run.
+        DataError: If the data of the first trials cannot be used. Once a trial could be trained, what is wrong with the data
+            of another, such as too few subwords for its characters, is a failure of that one.
         CheckpointError: If `out` holds trials of something else, another process is tuning there, or it cannot be written.
         KeyboardInterrupt: After Ctrl-C; the trial that was broken off is made again.
     """
@@ -215,11 +219,15 @@ def tune(
             except KeyboardInterrupt:
                 study.enqueue_trial(trial.params)
                 raise
-            except (ConfigError, TrainingError) as error:  # values that do not go together; divergence
+            except KorseqError as error:
+                # Values that do not go together, or divergence, are of this trial. Anything else is, too, if another one could
+                # be trained; else it is of all, such as data that cannot be read.
+                if not isinstance(error, ConfigError | TrainingError) and not any(map(_began, study.trials)):
+                    raise
                 if progress:
                     print(f"korseq: trial {trial.number + 1} failed: {error}", file=sys.stderr)
                 trial.set_user_attr("error", str(error))
-                raise
+                raise _FailedError from error
             trial.set_user_attr("score", float(scores[scores.main]))
             if all(_worth(scores) > other for other in _values(study)):
                 pipeline.save(folder / BEST)
@@ -228,7 +236,7 @@ def tune(
 
         left = trials - len(_done(study))
         if left > 0:
-            study.optimize(objective, n_trials=left, catch=(ConfigError, TrainingError))
+            study.optimize(objective, n_trials=left, catch=(_FailedError,))
         return [
             Tried(t.number, t.user_attrs.get("score"), t.state.name.lower(), t.params, t.user_attrs.get("error"))
             for t in _done(study)
@@ -277,7 +285,7 @@ def _trained(
 
     Raises:
         KeyboardInterrupt: If Ctrl-C came between.
-        TrainingError: If the score is no number, by which nothing can be chosen.
+        TrainingError: If the score is no number, or infinite, by which nothing can be chosen.
     """
     pipeline = Pipeline.from_config(config)
     outcome = pipeline.fit(train, dev, progress=progress, reports=[watch])
@@ -285,9 +293,18 @@ def _trained(
         raise KeyboardInterrupt
     scores = outcome.dev
     assert scores is not None
-    if math.isnan(scores[scores.main]):
+    if not math.isfinite(scores[scores.main]):
         raise TrainingError(f"{scores.main} on dev is not a number; the training went wrong, or dev cannot be scored")
     return pipeline, scores
+
+
+class _FailedError(Exception):
+    """A trial failed, and the search goes on."""
+
+
+def _began(trial: FrozenTrial) -> bool:
+    """Whether its training began."""
+    return _BEGAN in trial.user_attrs
 
 
 def _done(study: Study) -> list[FrozenTrial]:
@@ -302,6 +319,7 @@ class _Watch:
         self.trial, self.evaluations = trial, 0
 
     def __enter__(self) -> Self:
+        self.trial.set_user_attr(_BEGAN, True)
         return self
 
     def __exit__(
@@ -309,7 +327,7 @@ class _Watch:
     ) -> None: ...
 
     def step(self, step: Step) -> None:
-        if step.scores is None or math.isnan(_worth(step.scores)):  # which is neither better nor worse than others
+        if step.scores is None or not math.isfinite(_worth(step.scores)):  # which cannot be compared with others
             return
         self.trial.report(_worth(step.scores), self.evaluations)
         self.evaluations += 1

@@ -10,6 +10,7 @@ import pty
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import tomllib
 from pathlib import Path
@@ -173,8 +174,18 @@ def test_export_writes_the_same_pipeline_in_fewer_bits(
     assert "holds a pipeline already; choose another folder" in again
     first_guess = korseq("export", run, "--out", tmp_path / "x", code=1).stderr.decode()
     assert "--format korseq writes any pipeline" in first_guess
-    wrong = ["export", run, "--format", "korseq", "--quantize", "int4", "--out", tmp_path / "x"]
-    assert "int4" in korseq(*wrong, code=1).stderr.decode()
+    for format, storage, remedy in (
+        ("korseq", "int16", "did you mean 'int8'?"),
+        ("ctranslate2", "int7", "did you mean"),
+    ):
+        wrong = ["export", run, "--format", format, "--quantize", storage, "--out", tmp_path / "x"]
+        told = korseq(*wrong, code=1).stderr.decode()
+        assert f"--format {format} --quantize {storage}; {remedy}" in told
+        assert "writes any pipeline" not in told
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    told = korseq("export", run, "--out", tmp_path / "x", code=1).stderr.decode()
+    assert "pip install 'korseq[ctranslate2]'" in told
+    assert "writes any pipeline" not in told
     assert (
         "did you mean 'korseq'" in korseq("export", run, "--format", "korsek", "--out", small, code=1).stderr.decode()
     )
@@ -333,7 +344,7 @@ def test_predict_reads_pairs_with_a_tab_and_goes_on_after_what_is_none(unusual: 
     assert [set(answer) for answer in answers[::2]] == [{"text", "label", "score", "scores"}] * 2
     assert answers[1]["error"] == "expected two texts with a tab between them, got 1"
     assert answers[3]["error"] == "expected two texts with a tab between them, got 3"
-    assert "korseq: 2 lines were not predicted of" in found.stderr.decode()
+    assert "korseq: 2 lines could not be predicted" in found.stderr.decode()
 
 
 def test_predict_reads_numbers_as_json_and_goes_on_after_what_are_none(unusual: dict[str, Path]) -> None:

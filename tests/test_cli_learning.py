@@ -178,3 +178,68 @@ def test_trials_end_with_the_best_settings(files: dict[str, Path], tmp_path: Pat
     assert read_config(out / "best.toml").training == Pipeline.load(out / "best").config.training
     without = korseq("tune", files["small.toml"], "--space", space, "--out", tmp_path / "x", code=1)
     assert "there is no training data" in without.stderr.decode()
+
+
+def commands_into(out: Path, files: dict[str, Path]) -> dict[str, list[object]]:
+    """Every command that trains, into a folder."""
+    data = ["--set", f"data.train={files['labelled.tsv']}", *TINY, "--out", out]
+    return {
+        "train": ["train", files["small.toml"], *data],
+        "pretrain": ["pretrain", files["texts.txt"], *TINY, "--out", out],
+        "distill": ["distill", "sentiment", "--student", files["small.toml"], *data],
+    }
+
+
+@pytest.mark.parametrize("name", ["train", "pretrain", "distill"])
+def test_a_killed_training_is_not_replaced_by_accident(name: str, files: dict[str, Path], tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    left = {"checkpoint.safetensors": b"1", "run.toml": b"a = 1", "metrics.jsonl": b"{}"}
+    for file, content in left.items():
+        (killed / file).write_bytes(content)
+    told = korseq(*commands_into(killed, files)[name], code=1).stderr.decode()
+    assert f"{killed}: holds a training that was broken off; --resume it, --overwrite it, or give another --out" in told
+    assert {file.name: file.read_bytes() for file in killed.iterdir()} == left
+
+
+@pytest.mark.parametrize("name", ["train", "pretrain", "distill"])
+def test_only_what_has_begun_is_resumed(
+    name: str, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pipeline, "fit", mock.Mock(side_effect=AssertionError("it is found out too late")))
+    monkeypatch.setattr(
+        "korseq.distillation.process", mock.Mock(side_effect=AssertionError("it is found out too late"))
+    )
+    command = commands_into(tmp_path / "new", files)[name]
+    told = korseq(*command, "--resume", code=1).stderr.decode()
+    assert "new: there is no training to resume here; leave --resume out to begin one" in told
+
+
+def test_a_pipeline_without_its_checkpoint_is_not_replaced_by_resuming_others(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    for number, name in enumerate(("pipeline.toml", "checkpoint.safetensors")):
+        (tmp_path / f"seed-{number}").mkdir()
+        (tmp_path / f"seed-{number}" / name).touch()
+    command = commands_into(tmp_path, files)["train"]
+    told = korseq(*command, "--seeds", 2, "--resume", code=1).stderr.decode()
+    assert "seed-0: holds a trained pipeline without the checkpoint to resume its training from" in told
+
+
+def test_what_is_to_be_trained_further_is_looked_for_first(files: dict[str, Path], tmp_path: Path) -> None:
+    data = ["--set", f"data.train={files['labelled.tsv']}", "--out", tmp_path / "out"]
+    for command in (["train"], ["train", files["small.toml"]]):
+        told = korseq(*command, "--from", "sentimet", *data, code=1).stderr.decode()
+        assert "sentimet: is no saved pipeline" in told
+        assert "korseq comes with: " in told
+
+
+def test_training_takes_other_column_names(files: dict[str, Path], tmp_path: Path) -> None:
+    data = tmp_path / "other.csv"
+    data.write_text("본문칸,정답칸\n" + "".join(f"{text},{label}\n" for text, label in EXAMPLES * 2), encoding="utf-8")
+    columns = ["--text", "본문칸", "--label", "정답칸"]
+    korseq("train", files["small.toml"], "--set", f"data.train={data}", *TINY, *columns, "--out", tmp_path / "out")
+    found = read_config(tmp_path / "out" / "pipeline.toml").data
+    assert (found.text, found.label) == ("본문칸", "정답칸")
+    told = " ".join(korseq("distill", "--help").stdout.decode().replace("│", " ").split())
+    assert "Column with the texts in the files of --texts" in told

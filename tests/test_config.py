@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -198,3 +199,16 @@ def test_settings_are_frozen() -> None:
     with pytest.raises(AttributeError):
         config.training = Training()  # type: ignore[misc]
     assert replace(config, training=Training(epochs=1)) != config
+
+
+def test_a_setting_without_a_value_is_as_by_default(tmp_path: Path) -> None:
+    path = written(tmp_path, MINIMAL + "[training]\naverage = 0.9\nepochs = 3\n[data]\ntest = 'a.csv'\n")
+    empty = ["training.average=", "training.epochs=", "data.test= ", "embedding.max_size="]
+    for config in (read_config(path, empty), changed(read_config(path), empty)):
+        assert (config.training, config.data, config.embedding) == (Training(), DataSettings(), (Embedding(),))
+    for change, message in {
+        "training.averag=": "training.averag: unknown key; did you mean 'average'?",
+        "encoder=": "encoder: missing; it has no default",
+    }.items():
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            read_config(path, [change])

@@ -224,7 +224,7 @@ def test_labels_of_dev_alone_do_not_stop_what_teachers_have_answered(tmp_path: P
         )
         return student
 
-    with pytest.warns(UserWarning, match="1 of 3 texts are left out, for no lesson has their labels"):
+    with pytest.warns(UserWarning, match="1 of 3 texts are left out, for no teacher gave their labels"):
         assert "dev: the given list, 2 examples" in taught([*labelled[:2], rare]).card
     with pytest.raises(DataError, match="name other dev data"):
         taught([rare])

@@ -117,6 +117,11 @@ def test_whatever_is_asked_is_answered(trained: Pipeline) -> None:
     assert trained.generate([]) == []
 
 
+def test_whole_texts_are_written_as_they_were_learnt(trained: Pipeline) -> None:
+    for prompt in ("", " "):
+        assert trained.generate(prompt, search=Beam(size=1)).output in TEXTS
+
+
 def test_drawing_is_repeatable_and_differs_by_seed(trained: Pipeline) -> None:
     def drawn(seed: int) -> list[str]:
         answer = trained.generate("", length=12, search=Sampling(samples=4, temperature=2.0, seed=seed))

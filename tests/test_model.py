@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from threading import Event
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +16,7 @@ from korseq.data.batches import collate
 from korseq.data.encoded import EncodedData
 from korseq.heads import Classification, Classifier, LanguageModel, Regressor
 from korseq.model import SequenceModel, autocast, compact, default_device, predict
-from korseq.nn import GRU, LSTM, SelfAttention, Transformer
+from korseq.nn import GRU, LSTM, Batch, SelfAttention, Transformer
 from korseq.registry import components
 
 CPU = torch.device("cpu")
@@ -164,3 +168,48 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(model.encoder, "forward", broken)
     with pytest.raises(RuntimeError, match="out of memory"):
         predict(model, DATA, CPU)
+
+
+def test_after_an_error_nothing_more_is_answered() -> None:
+    batches = [collate(DATA, np.array([i])) for i in range(40)]
+    answered: list[int] = []
+    failed = Event()
+
+    def answer(batch: Batch) -> None:
+        number = int(batch.indices[0])
+        if number == 0:
+            failed.set()
+            raise RuntimeError("out of memory")
+        failed.wait(10)
+        time.sleep(0.05)
+        answered.append(number)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            model_room._for_each(iter(batches), answer, CPU)
+        assert answered in ([], [1])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_ctrl_c_ends_all_threads() -> None:
+    batches = [collate(DATA, np.array([i])) for i in range(40)]
+    answered: list[int] = []
+
+    def answer(batch: Batch) -> None:
+        if batch.indices[0] == 0:
+            signal.raise_signal(signal.SIGINT)  # which Python tells the main thread
+        time.sleep(0.02)
+        answered.append(int(batch.indices[0]))
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model_room._for_each(iter(batches), answer, CPU)
+        assert len(answered) < 20
+    finally:
+        torch.set_num_threads(before)

@@ -514,3 +514,8 @@ def test_what_predicts_something_else_is_not_compared(trained: Pipeline) -> None
         ConfigError, match=r"Classifier \(classification\) and Regressor \(regression\) predict different"
     ):
         trained.compare(number, "there-is-no-such-file.csv")
+
+
+def test_there_is_nothing_to_resume_without_a_folder() -> None:
+    with pytest.raises(ConfigError, match=r"resume: .*name the folder of the run with out"):
+        small_pipeline().fit(EXAMPLES, EXAMPLES, training=BARELY, resume=True, progress=False)

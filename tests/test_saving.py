@@ -165,7 +165,7 @@ def test_a_wrong_vocabulary_is_refused(folder: Path) -> None:
 
 def test_another_kiwi_is_warned_of(folder: Path) -> None:
     rewrite(folder / "pipeline.toml", r'analyzer = "\w+"', 'analyzer = "of another version"')
-    with pytest.warns(UserWarning, match="another version of Kiwi"):
+    with pytest.warns(UserWarning, match="another version of Kiwi or of korseq"):
         Pipeline.load(folder)
 
 

@@ -34,7 +34,7 @@ from korseq.heads import Classifier, Seq2Seq
 from korseq.heads.seq2seq import Seq2SeqModule, Written
 from korseq.labelled import encode_rows, read_rows, split_rows, with_learnt_tokenizers
 from korseq.model import predict
-from korseq.nn import GRU, LSTM, Embedding, FeatureSequence, Transformer
+from korseq.nn import GRU, LSTM, Embedding, FeatureSequence, TagEmbedding, Transformer
 from korseq.nn.decoders import Bahdanau, GRUDecoder, LSTMDecoder, Luong, TransformerDecoder
 from korseq.nn.encoders.base import Encoded
 from korseq.nn.search import Beam, Hypothesis, Sampling
@@ -419,14 +419,9 @@ def test_every_epoch_cuts_both_sides_in_another_way() -> None:
 
 
 def test_only_subwords_that_are_read_alone_can_be_sampled() -> None:
-    made = pipeline(
-        GRU(8),
-        GRUDecoder(),
-        tokenizer=Subwords(320, sampling=0.5),
-        embedding=[Embedding(8, feature="form", min_count=1), Embedding(8, feature="eojeol")],
-    )
+    stages = [Embedding(8, feature="form", min_count=1), Embedding(8, feature="eojeol")]
     with pytest.raises(ConfigError, match=r"tokenizer\.sampling: is for pipelines whose only embedding stage"):
-        made.fit(PAIRS, PAIRS, training=Training(epochs=1), progress=False)
+        pipeline(GRU(8), GRUDecoder(), tokenizer=Subwords(320, sampling=0.5), embedding=stages)
 
 
 def test_only_seq2seq_has_targets_to_tokenize_tie_and_search() -> None:
@@ -754,3 +749,12 @@ def trained_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.fit([("가", "x"), ("나", "y")] * 5, training=Training(epochs=1), progress=False)
     made.save(folder)
     return folder
+
+
+def test_a_decoder_reads_as_the_stage_of_tokens_does() -> None:
+    tokens, tags = Embedding(24, feature="form", min_count=1), TagEmbedding(4)
+    made = pipeline(GRU(8), GRUDecoder(), embedding=[Embedding(4, feature="place"), tokens])
+    assert made.config.target_embedding == tokens
+    for others in (tags, Embedding(4, feature="place"), Embedding(4, feature="eojeol")):
+        with pytest.raises(ConfigError, match=r"head\.embedding: is needed where no stage .* 'form' or 'morpheme'"):
+            pipeline(GRU(8), GRUDecoder(), tokenizer=KiwiTokenizer(), target_tokenizer=Subwords(300), embedding=others)

@@ -10,7 +10,7 @@ import datasets
 import pytest
 from conftest import EXAMPLES
 
-from korseq import CheckpointError, ConfigError, Pipeline, Training
+from korseq import CheckpointError, ConfigError, DataError, Pipeline, Training
 from korseq.config import Config, changed, read_config
 from korseq.files import lock
 from korseq.heads import Classifier
@@ -207,16 +207,17 @@ def test_values_may_need_others_of_the_space(config: Config, tmp_path: Path) -> 
     assert not (tmp_path / "wrong").exists()
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
 def test_a_score_that_is_no_number_is_a_failure(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    score: float, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, trials = Pipeline.fit, iter(range(3))
 
     def diverged(self: Pipeline, *arguments: Any, **options: Any) -> Any:
         outcome = whole(self, *arguments, **options)
         assert outcome.dev is not None
-        nan = replace(outcome.dev, values=outcome.dev.values | {"accuracy": float("nan")})
-        return replace(outcome, dev=nan) if next(trials) != 1 else outcome
+        wrong = replace(outcome.dev, values=outcome.dev.values | {"accuracy": score})
+        return replace(outcome, dev=wrong) if next(trials) != 1 else outcome
 
     monkeypatch.setattr(Pipeline, "fit", diverged)
     (first,) = tune(config, SPACE, 1, EXAMPLES, DEV, out=tmp_path, progress=False)
@@ -296,3 +297,25 @@ def test_the_space_that_comes_with_korseq_fits_every_kind_of_pipeline() -> None:
             for value in choice.examples():
                 tried = changed(config, [f"{path}={value}"])
                 assert getattr(tried.training, path.removeprefix("training.")) == pytest.approx(float(value))
+
+
+def test_data_that_is_too_small_for_some_values_fails_only_their_trials(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, trials = Pipeline.fit, iter(range(9))
+
+    def read(self: Pipeline, *arguments: Any, **options: Any) -> Any:
+        if next(trials) != 1:
+            raise DataError("no 300 subwords can be learnt from these texts")
+        return whole(self, *arguments, **options)
+
+    monkeypatch.setattr(Pipeline, "fit", read)
+    with pytest.raises(DataError, match="no 300 subwords"):  # as if of all of them
+        tune(config, SPACE, 3, EXAMPLES, DEV, out=tmp_path, progress=False)
+    assert next(trials) == 1
+    trials = iter(range(1, 9))
+    found = tune(config, SPACE, 3, EXAMPLES, DEV, out=tmp_path, progress=False)
+    assert [tried.state for tried in found] == ["complete", "fail", "fail"]
+    assert "no 300 subwords" in (found[1].error or "")
+    again = tune(config, SPACE, 4, EXAMPLES, DEV, out=tmp_path, progress=False)  # which knows that the data can be used
+    assert [tried.state for tried in again] == ["complete", "fail", "fail", "fail"]

@@ -13,6 +13,7 @@ from korseq.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from korseq import Pipeline
+    from korseq.data import DataSettings
     from korseq.nn.search import Search
 
 Run = Annotated[
@@ -22,9 +23,8 @@ Run = Annotated[
     ),
 ]
 TextColumn = Annotated[str | None, typer.Option("--text", help="Column with the texts, if it has no usual name.")]
-Beam = Annotated[
-    int | None, typer.Option(min=1, help="Of what is written: outputs that are followed at once.", show_default=False)
-]
+LabelColumn = Annotated[str | None, typer.Option("--label", help="Column with the labels, if it has no usual name.")]
+Beam = Annotated[int | None, typer.Option(min=1, help="Beam size, of pipelines that write texts.", show_default=False)]
 
 SearchChanges = Annotated[
     list[str] | None,
@@ -38,6 +38,11 @@ def one_of(option: str, value: str, choices: tuple[str, ...]) -> Any:
     if value not in choices:
         raise ConfigError(f"{option} {value}{did_you_mean(value, choices)}")
     return value
+
+
+def with_columns(data: DataSettings, text: str | None, label: str | None = None) -> DataSettings:
+    """How data is read, with the columns that the options name."""
+    return replace(data, text=text or data.text, label=label or data.label)
 
 
 def search_of(

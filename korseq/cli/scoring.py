@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from korseq.cli.names import data_source
-from korseq.cli.options import Beam, Run, TextColumn, search_of
+from korseq.cli.options import Beam, LabelColumn, Run, TextColumn, search_of, with_columns
 from korseq.cli.tables import print_scores
 from korseq.errors import ColumnError, ConfigError
 
@@ -30,7 +30,6 @@ DataChanges = Annotated[
         help="Change how data is read, such as data.tag=xpos, or how texts are written: head.search.size=8.",
     ),
 ]
-LabelColumn = Annotated[str | None, typer.Option("--label", help="Column with the labels, if it has no usual name.")]
 
 
 @commands.command(
@@ -130,5 +129,4 @@ def _reading(config: Config, text: str | None, label: str | None, changes: list[
         raise ConfigError(
             f"--set {foreign[0]}: a trained pipeline is scored as it is; only data.… and head.search.… can be set"
         )
-    data = changed(config, changes or []).data
-    return replace(data, text=text or data.text, label=label or data.label)
+    return with_columns(changed(config, changes or []).data, text, label)

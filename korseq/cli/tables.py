@@ -7,15 +7,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from korseq.training import Scores
     from korseq.tuning import Tried
+
+
+def table_console() -> Console:
+    """For tables of what data holds, such as labels: it shows them as they are, brackets and all."""
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False)
 
 
 def print_scores(scores: Scores, as_json: bool) -> None:
     if as_json:
         print(json.dumps(scores.values, ensure_ascii=False))
         return
-    from rich.console import Console
     from rich.table import Table
 
     overall = Table("score", "value")
@@ -25,7 +33,7 @@ def print_scores(scores: Scores, as_json: bool) -> None:
                 overall.add_row(f"errors: {kind}", shown(count))
         elif not isinstance(value, dict):
             overall.add_row(name, shown(value))
-    console = Console()
+    console = table_console()
     console.print(overall)
     confused = scores.values.get("confusion") or {}
     answers = sorted({answer for row in confused.values() for answer in row})
@@ -42,7 +50,6 @@ def print_scores(scores: Scores, as_json: bool) -> None:
 
 def print_trials(trials: Sequence[Tried]) -> None:
     """A row for each trial."""
-    from rich.console import Console
     from rich.table import Table
 
     names = list(dict.fromkeys(name for tried in trials for name in tried.settings))
@@ -50,7 +57,7 @@ def print_trials(trials: Sequence[Tried]) -> None:
     for tried in trials:
         score = tried.state if tried.score is None else shown(tried.score)
         table.add_row(str(tried.number + 1), score, *(_setting(tried.settings.get(name)) for name in names))
-    Console().print(table)
+    table_console().print(table)
 
 
 def _setting(value: Any) -> str:

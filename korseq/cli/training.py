@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from korseq.cli.names import config_file, data_source
-from korseq.cli.options import TextColumn
-from korseq.cli.tables import print_scores, print_trials, shown
+from korseq.cli.options import LabelColumn, TextColumn, with_columns
+from korseq.cli.tables import print_scores, print_trials, shown, table_console
 from korseq.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +27,11 @@ _SCORES = "scores.json"
 
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a setting, such as data.train=FILE."),
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change a setting, such as data.train=FILE; without a value, to its default: training.average= for none.",
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Same as --set training.seed=N.", min=0)]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the broken run in OUT.")]
@@ -40,6 +44,8 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the pipeli
 - `korseq train pipelines/sentiment.toml --set data.train=reviews.csv --out runs/mine`
 
 - `korseq train pipelines/sentiment.toml --set data.train=train.tsv --set training.epochs=3 --seed 1 --out runs/nsmc`
+
+- `korseq train pipelines/sentiment.toml --set data.train=reviews.csv --text 본문 --label 감정 --out runs/mine` (its columns)
 
 - `korseq train pipelines/ner.toml --set data.train=ner.jsonl --set data.dev=dev.jsonl --out runs/ner` (named entities)
 
@@ -64,6 +70,8 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the trained pipeline, its checkpoints and metrics.")] = Path(
         "runs/new"
     ),
+    text: TextColumn = None,
+    label: LabelColumn = None,
     set_: Changes = None,
     start: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="Start from this trained pipeline, to fine-tune it.")
@@ -87,24 +95,23 @@ def train(
     epochs in batches of 16, evaluated after each; and of [data] only reverse, sequence, tag and auxiliary_tag stay. All can be
     changed with --set."""
     from korseq.config import changed, read_config
-    from korseq.files import CHECKPOINT_FILE, PIPELINE_FILE
+    from korseq.files import PIPELINE_FILE
     from korseq.resources import trained
+    from korseq.saving import require_pipeline
 
     changes = _changes(set_, seed)
     if config is None and start is None:
         raise ConfigError("give a TOML file (korseq train pipelines/sentiment.toml …), or --from a trained pipeline")
+    if start is not None:
+        require_pipeline(trained(start))
     path = config_file(config) if config else trained(start or "") / PIPELINE_FILE
     settings = read_config(path, changes) if config else changed(_for_other_data(read_config(path)), changes)
+    settings = replace(settings, data=with_columns(settings.data, text, label))
     if settings.data.train is None:
         raise ConfigError(f"{path}: there is no training data; add --set data.train=FILE")
     several = range(settings.training.seed, settings.training.seed + seeds)
     folders = [out] if seeds == 1 else [out / f"seed-{number}" for number in several]
-    for folder in folders:
-        _require_free(folder, resume or overwrite)
-    # Of several, the later ones may not have begun when they were broken off.
-    begun = [folder for folder in folders if any((folder / name).exists() for name in (PIPELINE_FILE, CHECKPOINT_FILE))]
-    if resume and not begun:
-        raise CheckpointError(f"{out}: there is no training to resume here; leave --resume out to begin one")
+    begun = _begun(out, folders, resume, overwrite)
     if seeds > 1:
         (out / _SCORES).unlink(missing_ok=True)  # of trainings that may be replaced
     found = []
@@ -151,8 +158,8 @@ def pretrain(
     settings = read_config(config_file(config), changes)
     if settings.head.reads != "text":
         raise ConfigError(f"{config}: has the head {type(settings.head).__name__}; texts alone teach a LanguageModel")
-    data = replace(settings.data, train=corpus, text=text or settings.data.text)
-    _require_free(out, resume or overwrite)
+    data = replace(with_columns(settings.data, text), train=corpus)
+    _begun(out, [out], resume, overwrite)
     found = _trained(replace(settings, data=data), None, out, resume)
     if found is None:
         sys.exit(130)
@@ -182,7 +189,9 @@ def distill(
         list[str] | None,
         typer.Option(help="A file of texts without labels, which the teachers answer.", show_default=False),
     ] = None,
-    text: TextColumn = None,
+    text: Annotated[
+        str | None, typer.Option(help="Column with the texts in the files of --texts, if it has no usual name.")
+    ] = None,
     weight: Annotated[float, typer.Option(help="Share of the teachers where a text has a label.", min=0, max=1)] = 0.5,
     workers: Annotated[
         int | None,
@@ -207,7 +216,7 @@ def distill(
 
     changes = _changes(set_, seed)
     settings = read_config(config_file(student), changes)
-    _require_free(out, resume or overwrite)
+    _begun(out, [out], resume, overwrite)
     pipeline, data = Pipeline.from_config(settings), settings.data
     try:
         outcome = learn(
@@ -304,14 +313,32 @@ def _changes(set_: list[str] | None, seed: int | None) -> list[str]:
     return [*(set_ or []), *([] if seed is None else [f"training.seed={seed}"])]
 
 
-def _require_free(out: Path, allowed: bool) -> None:
-    """Raise CheckpointError if a trained pipeline would be lost."""
-    from korseq.files import PIPELINE_FILE
+def _begun(out: Path, folders: Sequence[Path], resume: bool, overwrite: bool) -> list[Path]:
+    """Those of the folders, which lie in `out` or are it, whose training can be resumed.
 
-    if (out / PIPELINE_FILE).exists() and not allowed:
-        raise CheckpointError(
-            f"{out}: holds a trained pipeline already; give another --out, --overwrite it, or --resume its training"
-        )
+    Raises:
+        CheckpointError: If what one of them holds would be lost, or is to be resumed and cannot be.
+    """
+    from korseq.files import CHECKPOINT_FILE, PIPELINE_FILE
+
+    begun = [folder for folder in folders if (folder / CHECKPOINT_FILE).exists()]
+    if resume and not begun:  # of several, the later ones need not have begun when they were broken off
+        raise CheckpointError(f"{out}: there is no training to resume here; leave --resume out to begin one")
+    for folder in folders:
+        trained = (folder / PIPELINE_FILE).exists()
+        if resume and trained and folder not in begun:
+            raise CheckpointError(
+                f"{folder}: holds a trained pipeline without the checkpoint to resume its training from"
+            )
+        if trained and not resume and not overwrite:
+            raise CheckpointError(
+                f"{folder}: holds a trained pipeline already; give another --out, --overwrite it, or --resume its training"
+            )
+        if folder in begun and not resume and not overwrite:
+            raise CheckpointError(
+                f"{folder}: holds a training that was broken off; --resume it, --overwrite it, or give another --out"
+            )
+    return begun
 
 
 class _Found(NamedTuple):
@@ -371,7 +398,6 @@ def _print_seeds(seeds: Sequence[int], found: Sequence[_Found]) -> None:
     """A row for each training, and the mean and spread of all."""
     import statistics
 
-    from rich.console import Console
     from rich.table import Table
 
     columns = {"dev": [one.dev for one in found]}
@@ -384,4 +410,4 @@ def _print_seeds(seeds: Sequence[int], found: Sequence[_Found]) -> None:
     table.add_row("mean", *(shown(statistics.mean(values)) for values in columns.values()))
     if len(found) > 1:
         table.add_row("standard deviation", *(shown(statistics.stdev(values)) for values in columns.values()))
-    Console().print(table)
+    table_console().print(table)

@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -51,23 +51,25 @@ def predict(
     ] = None,
     beam: Beam = None,
     alternatives: Annotated[
-        int | None, typer.Option(min=0, help="Of what is written: further outputs to show.", show_default=False)
+        int | None,
+        typer.Option(min=0, help="Further outputs to show, of pipelines that write texts.", show_default=False),
     ] = None,
     temperature: Annotated[
         float | None,
         typer.Option(
             min=0.01,
-            help="Of what is written: draw at random instead; below 1 what is likely is likelier.",
+            help="Draw at random what is written instead; below 1 what is likely is likelier.",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the drawing.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the drawing.", show_default=False)] = None,
     set_: SearchChanges = None,
     alignment: Annotated[
         bool,
         typer.Option(
             "--alignment",
-            help="Of what is written: what came from where, as spans of output and source in the answer, and drawn on stderr.",
+            help="Show what came from where, of pipelines that write texts: as spans of output and source in the answer, and "
+            "drawn on stderr.",
         ),
     ] = False,
     heat_map: Annotated[
@@ -113,7 +115,7 @@ def predict(
             aligned.heat_map().save(heat_map)
     sys.stdout.flush()
     if refused:
-        sys.exit(f"korseq: {refused:,} lines were not predicted of; their answers say why")
+        sys.exit(f"korseq: {refused:,} lines could not be predicted; their answers say why")
 
 
 @commands.command(
@@ -147,7 +149,7 @@ def generate(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the drawing.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the drawing.", show_default=False)] = None,
     beam: Annotated[
         int | None, typer.Option(min=1, help="Search for what is most probable instead.", show_default=False)
     ] = None,
@@ -233,15 +235,19 @@ def export(
 ) -> None:
     """Write a trained pipeline for another engine, or smaller."""
     from korseq import Pipeline
-    from korseq.export import write_ctranslate2
+    from korseq.export import Quantization, UnsupportedError, write_ctranslate2
     from korseq.files import PIPELINE_FILE
+    from korseq.packing import Storage
 
     one_of("--format", format, ("ctranslate2", "korseq"))
+    if quantize is not None:
+        ways = get_args(Quantization if format == "ctranslate2" else Storage)
+        one_of(f"--format {format} --quantize", quantize, ways)
     pipeline: Any = Pipeline.load(run, device="cpu")
     if format == "ctranslate2":
         try:
-            write_ctranslate2(pipeline, out, quantize)  # type: ignore[arg-type] # which it checks
-        except ConfigError as error:
+            write_ctranslate2(pipeline, out, quantize)  # type: ignore[arg-type] # which is checked
+        except UnsupportedError as error:
             raise ConfigError(f"{error}\n--format korseq writes any pipeline, its weights in fewer bits") from error
     elif (out / PIPELINE_FILE).exists():
         raise CheckpointError(f"{out}: holds a pipeline already; choose another folder")

@@ -30,6 +30,14 @@ Direction = Literal["forward", "backward", "both"]
 SIGHT: Mapping[Direction, Sight] = {"forward": "before", "backward": "after", "both": "apart"}
 
 
+def perplexity(loss: float) -> float:
+    """Of a loss per token; infinite where no float is large enough, as of a model that diverged."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
+
+
 @dataclass(frozen=True, slots=True)
 class Likelihood:
     """How likely a text is.
@@ -50,7 +58,7 @@ class Likelihood:
     @property
     def perplexity(self) -> float:
         """Per token: as uncertain as a choice among so many equally likely ones."""
-        return math.exp(-self.log_prob / self.tokens)
+        return perplexity(-self.log_prob / self.tokens)
 
     def as_dict(self) -> dict[str, Any]:
         return {

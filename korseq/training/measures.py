@@ -36,7 +36,8 @@ def _f1(sums: Numbers) -> Numbers:
 
 
 def _perplexity(sums: Numbers) -> Numbers:
-    result: Numbers = np.exp(_mean(sums))
+    with np.errstate(over="ignore"):  # infinite where no float is large enough
+        result: Numbers = np.exp(_mean(sums))
     return result
 
 

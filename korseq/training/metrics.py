@@ -5,7 +5,6 @@ Scores lie in [0, 1] except errors of regression, which are in the units of the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,7 +14,7 @@ import numpy as np
 from korseq.generation import Generated
 from korseq.heads.classifier import Classification, MultiLabelClassification
 from korseq.heads.each_step import Steps
-from korseq.heads.language_model import Likelihood
+from korseq.heads.language_model import Likelihood, perplexity
 from korseq.heads.regressor import Regression
 from korseq.training import measures
 from korseq.training.measures import Measure
@@ -119,7 +118,7 @@ def language_model(gold: Sequence[str], predictions: Sequence[Likelihood]) -> Sc
     tokens = sum(p.tokens for p in answers)
     loss = -sum(p.log_prob for p in answers) / tokens
     values = {
-        "perplexity": math.exp(loss),
+        "perplexity": perplexity(loss),
         "unit": answers[0].unit,
         "loss": loss,
         "unknown": sum(p.unknown for p in answers) / tokens,

@@ -63,6 +63,7 @@ def run(
     data: EncodedData,
     settings: Training,
     evaluate: Callable[[], Scores] | None,
+    *,
     folder: Path | None = None,
     resume: bool = False,
     identity: str = "",

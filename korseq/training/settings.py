@@ -21,8 +21,8 @@ class Training:
         accumulation: Batches whose gradients make one step.
         learning_rate: The highest of the schedule, for AdamW (Loshchilov & Hutter 2019).
         stage_decay: Each stage below the head (the encoders from the last to the first, then the embeddings) learns at the rate
-            of the one above it times this. For fine-tuning, such as 0.4 (Howard & Ruder 2018, section 3.2). Whatever the
-            pipeline that it starts from has no weights of learns like the head.
+            of the one above it times this. For fine-tuning, such as 0.4 (Howard & Ruder 2018, section 3.2). What the
+            pipeline it starts from has no weights for learns at the full rate, like the head.
         unfreeze: In the first epoch only the head is trained, and what is as new, and in every further one also the next stage
             below; for fine-tuning (section 3.3 there).
         weight_decay: On weight matrices; embeddings, biases and norms are not decayed.

@@ -53,7 +53,7 @@ _VARIANTS = {
     "Kiwi's vectors": [f'embedding=[{_MORPHEMES},{_NGRAMS},{{type="KiwiVectors",dropout=0.4}}]'],
     "without word dropout": ["embedding.0.word_dropout=0"],
     "word dropout 0.3": ["embedding.0.word_dropout=0.3"],
-    "without average of the weights": ["training.average=1e-9"],
+    "without average of the weights": ["training.average="],
     "label smoothing 0.1": ["head.label_smoothing=0.1"],
     "R-Drop": ["training.rdrop=1.0"],
     "noise": ["data.noise=0.5"],

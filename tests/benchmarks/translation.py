@@ -38,7 +38,7 @@ _ARCHITECTURES = {
 _TRAINING = {
     "as it is": [],
     "hard labels": ["head.label_smoothing=0"],
-    "no average of the weights": ["training.average=1e-9"],
+    "no average of the weights": ["training.average="],
     "untied": ["embedding.tie=false"],
     "word dropout 0.1": ["embedding.word_dropout=0.1"],
     "sampled subwords": ["tokenizer.sampling=0.1", "target_tokenizer.sampling=0.1"],

@@ -11,13 +11,14 @@ import torch
 from torch.nn import functional as F
 
 from korseq.heads import LanguageModel
-from korseq.heads.language_model import LanguageModelModule
+from korseq.heads.language_model import LanguageModelModule, Likelihood
 from korseq.labels import LabelSet
 from korseq.model import SequenceModel
 from korseq.nn import GRU, LSTM, RNN, Batch, Dense, Embedding, Embeddings, Encoder, Stack, Transformer
 from korseq.nn.cross_entropy import linear_cross_entropy, sampled_cross_entropy, symbol_log_probs
 from korseq.nn.encoders.base import sight_of
 from korseq.specials import BOS, EOS, PAD, UNK
+from korseq.training.metrics import language_model
 
 V, SIZE = 9, 6
 TEXTS = [[4, 5, 6], [7], [], [8, 1, 4, 4]]
@@ -187,3 +188,9 @@ def test_the_loss_of_the_full_softmax_is_torchs() -> None:
     states, weight, bias, targets = tensors()
     expected = F.cross_entropy(states @ weight.t() + bias, targets, reduction="sum")
     torch.testing.assert_close(linear_cross_entropy(states, weight, bias, targets, 0.0), expected)
+
+
+def test_the_perplexity_of_a_diverged_model_is_infinite() -> None:
+    worst = Likelihood(-1e6, 10, 0)
+    assert worst.perplexity == language_model(["가"], [worst])["perplexity"] == math.inf
+    assert Likelihood(-10 * math.log(7), 10, 0).perplexity == pytest.approx(7)

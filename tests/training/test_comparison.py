@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -253,3 +254,9 @@ def test_the_command_says_what_the_second_is(
     assert conclusion == said
     found = json.loads(CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False).stdout)
     assert (found["verdict"], f"{found['difference']:+.4f}") == (verdict, difference)
+
+
+def test_the_perplexity_of_a_diverged_model_is_infinite_and_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert measures.PERPLEXITY.of_sums(np.array([[1e6, 10.0]])).tolist() == [float("inf")]

@@ -82,8 +82,17 @@ def broken_and_resumed(folder: str) -> None:
         path.mkdir(exist_ok=True)
         settings = Training(epochs=3, batch_size=4, learning_rate=0.01, precision="fp32", checkpoint_every=100)
         outcome = run(
-            model, data, settings, None, path, resume, "it", False, CPU, reports
-        )  # the last weights are the best
+            model,
+            data,
+            settings,
+            None,  # the last weights are the best
+            folder=path,
+            resume=resume,
+            identity="it",
+            progress=False,
+            device=CPU,
+            others=reports,
+        )
         return {"steps": outcome.steps, "interrupted": outcome.interrupted, "weights": digest_of(model)}
 
     found = trained("whole"), trained("broken", reports=[Interrupts(8)]), trained("broken", resume=True)
@@ -120,9 +129,9 @@ def test_two_processes_that_are_broken_off_resume_exactly(tmp_path: Path) -> Non
         whole, broken, resumed = json.loads((tmp_path / f"{number}.json").read_text())
         assert (broken["steps"], broken["interrupted"]) == (8, True)
         assert whole == resumed == {"steps": 15, "interrupted": False, "weights": whole["weights"]}
-    data = synthetic_data(LENGTHS)
+    model, data, folder = tiny_model(GRU(6)), synthetic_data(LENGTHS), tmp_path / "broken"
     with pytest.raises(CheckpointError, match="2 processes, and this one has 1"):
-        run(tiny_model(GRU(6)), data, Training(), None, tmp_path / "broken", True, "it", False, CPU)
+        run(model, data, Training(), None, folder=folder, resume=True, identity="it", progress=False, device=CPU)
 
 
 def test_the_command_line_trains_in_two_processes_and_one_writes(tmp_path: Path) -> None:

@@ -79,7 +79,14 @@ def train(
     identity: str = "this run",
 ) -> Outcome:
     return run(
-        model, DATA, settings, evaluate or (lambda: scores_on(model, DATA)), folder, resume, identity, progress=False
+        model,
+        DATA,
+        settings,
+        evaluate or (lambda: scores_on(model, DATA)),
+        folder=folder,
+        resume=resume,
+        identity=identity,
+        progress=False,
     )
 
 
@@ -240,7 +247,7 @@ def test_a_run_ends_with_the_best_weights() -> None:
 def test_without_dev_data_a_run_ends_with_the_last_weights(average: float | None, tmp_path: Path) -> None:
     model = model_of()
     settings = Training(epochs=1, batch_size=5, average=average, precision="fp32")
-    outcome = run(model, DATA, settings, None, tmp_path, progress=False)
+    outcome = run(model, DATA, settings, None, folder=tmp_path, progress=False)
     assert outcome == Outcome(steps=4, best_step=4, best_score=None, interrupted=False)
     assert [line["step"] for line in told(tmp_path)] == [1, 2, 3, 4]
 

@@ -9,6 +9,6 @@ model.bin           the network, and config.json, source_vocabulary.json, target
 """
 
 from korseq.export.ctranslate2.runtime import CTranslate2Runtime
-from korseq.export.ctranslate2.writer import Quantization, write_ctranslate2
+from korseq.export.ctranslate2.writer import Quantization, UnsupportedError, write_ctranslate2
 
-__all__ = ["CTranslate2Runtime", "Quantization", "write_ctranslate2"]
+__all__ = ["CTranslate2Runtime", "Quantization", "UnsupportedError", "write_ctranslate2"]

@@ -32,6 +32,10 @@ Quantization: TypeAlias = Literal[
 ]
 
 
+class UnsupportedError(ConfigError):
+    """A pipeline that CTranslate2 cannot run."""
+
+
 class Trained(Protocol):
     """What can be exported: a fitted `korseq.Pipeline`."""
 
@@ -48,7 +52,8 @@ def write_ctranslate2(pipeline: Trained, folder: Path, quantize: Quantization | 
         quantize: How weights are stored and computed with; None for float32. "int8" is a quarter as large, and fastest.
 
     Raises:
-        ConfigError: If CTranslate2 is not installed, or cannot represent the pipeline.
+        UnsupportedError: If CTranslate2 cannot run the pipeline.
+        ConfigError: If CTranslate2 is not installed, or stores no weights in this way.
         CheckpointError: If the folder holds something else than an export, or cannot be written.
     """
     library()  # without which nothing else needs to be looked at
@@ -73,7 +78,7 @@ def write_ctranslate2(pipeline: Trained, folder: Path, quantize: Quantization | 
 
 
 def _check(model: SequenceModel, config: Config) -> None:
-    """Raise ConfigError, with everything that CTranslate2 cannot represent."""
+    """Raise UnsupportedError, with everything that CTranslate2 cannot represent."""
     obstacles = []
     if not isinstance(model.head, Seq2SeqModule):
         obstacles.append(f"head: is {_name(config.head)}, must be Seq2Seq")
@@ -91,7 +96,7 @@ def _check(model: SequenceModel, config: Config) -> None:
     elif any(layer.causal for layer in _layers(encoder)):
         obstacles.append("encoder.causal: is true, must be false")
     if obstacles:
-        raise ConfigError("CTranslate2 cannot run this pipeline\n" + "\n".join(f"  {line}" for line in obstacles))
+        raise UnsupportedError("CTranslate2 cannot run this pipeline\n" + "\n".join(f"  {line}" for line in obstacles))
 
 
 def _name(settings: object) -> str:
