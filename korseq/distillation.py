@@ -174,7 +174,7 @@ def _require_teachers(
     head, answers = config.head, []
     values = [*([] if learnt is None else learnt["label"]), *held_out["label"]]
     try:
-        labels = set(head.answers(head.learn_labels(values)))
+        labels = set(head.answer_labels(head.learn_labels(values)))
     except ValueError as error:
         raise DataError(str(error), name_of(held_out if learnt is None else learnt)) from None
     for teacher in teachers:
@@ -185,7 +185,7 @@ def _require_teachers(
                 f"{teacher}: its head is {type(theirs).__name__} ({theirs.metric}), the student's {type(head).__name__} "
                 f"({head.metric}); both must predict the same"
             )
-        known = set(theirs.answers(pipeline.labels))
+        known = set(theirs.answer_labels(pipeline.labels))
         if labels - known:
             raise ConfigError(
                 f"{teacher}: knows no label {min(labels - known)!r}, which the data has; it knows {sorted(known)}"
@@ -297,7 +297,7 @@ def _card(
     assert outcome.dev is not None
     names = [*([] if learnt is None else [name_of(learnt)]), *map(str, texts)]
     sources = {"train": (", ".join(names), lessons), "dev": (name_of(held_out), len(held_out))}
-    labels = student.config.head.answers(student.labels)
+    labels = student.config.head.answer_labels(student.labels)
     parameters = sum(p.numel() for p in student.model.parameters())
     return training_card(sources, student.config, labels, parameters, outcome, outcome.dev)
 

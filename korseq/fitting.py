@@ -35,7 +35,7 @@ from korseq.labels import LabelSet
 from korseq.model import SequenceModel, predict
 from korseq.prepare import (
     TARGET,
-    Encoded,
+    EncodedItems,
     Vocabularies,
     figures_of,
     finished,
@@ -152,7 +152,7 @@ def fit(
     card = training_card(
         {"train": (name_of(train_rows), len(train_rows)), "dev": (name_of(dev_rows), len(dev_rows))},
         config,
-        config.head.answers(labels),
+        config.head.answer_labels(labels),
         sum(p.numel() for p in model.parameters()),
         outcome,
         scores,
@@ -163,7 +163,7 @@ def fit(
 
 def _encoded(
     config: Config, rows: Dataset, labels: LabelSet, known: Vocabularies, progress: bool
-) -> tuple[Encoded, dict[str, Vocabulary]]:
+) -> tuple[EncodedItems, dict[str, Vocabulary]]:
     """The training data as ids, and the vocabularies made of it; known ones grow."""
     analyzed = analyze_rows(config, rows, progress)
     fixed = fixed_vocabularies(config)

@@ -30,7 +30,7 @@ from korseq.heads.language_model import LanguageModel
 from korseq.heads.seq2seq import Seq2Seq
 from korseq.heads.tagger import Tagger
 from korseq.labels import LabelSet
-from korseq.prepare import TARGET, Encoded, encode_targets, encode_texts, max_characters, units_in, warn_truncated
+from korseq.prepare import TARGET, EncodedItems, encode_targets, encode_texts, max_characters, units_in, warn_truncated
 from korseq.registry import alike
 from korseq.spans import LabeledSpan, told
 from korseq.text.alignment import Analysis
@@ -192,14 +192,14 @@ def encode_rows(
     rows: Dataset,
     progress: bool,
     analyzed: tuple[Iterable[Analysis], list[Units]] | None = None,
-) -> Encoded:
+) -> EncodedItems:
     """Labelled rows as ids with targets.
 
     Args:
         analyzed: What `analyze_rows` gave for them; None to ask it here.
     """
     if config.reads_numbers:
-        encoded = Encoded(encode_numbers(numbers_in(rows), config.sequence, config.head.each_step))
+        encoded = EncodedItems(encode_numbers(numbers_in(rows), config.sequence, config.head.each_step))
     else:
         encoded = encode_texts(config, vocabularies, *(analyzed or analyze_rows(config, rows, progress)))
     return _with_targets(encoded, config, rows, labels, vocabularies, progress)
@@ -217,13 +217,13 @@ def target_analyses(config: Config, rows: Dataset, progress: bool) -> StoredAnal
 
 
 def _with_targets(
-    encoded: Encoded,
+    encoded: EncodedItems,
     config: Config,
     rows: Dataset,
     labels: LabelSet,
     vocabularies: Mapping[str, Vocabulary],
     progress: bool,
-) -> Encoded:
+) -> EncodedItems:
     """The same with the targets of the rows that the texts come from.
 
     Raises:
@@ -258,15 +258,15 @@ def _of_each(rows: Dataset, read: Callable[[Any], _T]) -> list[_T]:
 
 
 def _with_tags(
-    encoded: Encoded, head: Tagger, gold: Sequence[Sequence[LabeledSpan]], labels: LabelSet, name: str
-) -> Encoded:
+    encoded: EncodedItems, head: Tagger, gold: Sequence[Sequence[LabeledSpan]], labels: LabelSet, name: str
+) -> EncodedItems:
     """The same with the tags of units that spell spans of characters; spelt anew in every window, which may cut a span."""
     found = [in_units(spans, units) for spans, units in zip(gold, encoded.units, strict=True)]
     data = encoded.data
     assert data.units is not None
     windows = zip(*(a.tolist() for a in (data.units.texts, data.units.begins, data.units.counts)), strict=True)
     flat: list[int] = []
-    unknown, known = 0, set(head.answers(labels))
+    unknown, known = 0, set(head.answer_labels(labels))
     for text, begin, count in windows:
         end = begin + count
         spans = found[text][0]  # sorted, without overlap
@@ -290,7 +290,7 @@ def gold_of(config: Config, rows: Dataset) -> list[Any]:
     return [config.head.canonical(value) for value in rows["label"][:]]
 
 
-def scores_of(config: Config, gold: Sequence[Any], answers: Sequence[Prediction], encoded: Encoded) -> Scores:
+def scores_of(config: Config, gold: Sequence[Any], answers: Sequence[Prediction], encoded: EncodedItems) -> Scores:
     """Of the answers for labelled rows."""
     metric = METRICS[config.head.metric]
     scores = of_steps(metric)(gold, answers) if config.head.each_step else metric(gold, answers)
@@ -312,7 +312,7 @@ def report_labels(config: Config, rows: Dataset) -> None:
     print(f"korseq: labels: {', '.join(shown)}; those seen once may be mistakes", file=sys.stderr)
 
 
-def report_spans(train: Encoded, dev: Encoded) -> None:
+def report_spans(train: EncodedItems, dev: EncodedItems) -> None:
     """Say which share of the gold spans the tagger's units can represent."""
     for name, (spans, exact) in (("train", train.spans), ("dev", dev.spans)):
         if spans:

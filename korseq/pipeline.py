@@ -41,7 +41,7 @@ from korseq.nn.encoders.base import Encoder
 from korseq.nn.search import Search
 from korseq.packing import Storage
 from korseq.prepare import (
-    Encoded,
+    EncodedItems,
     Item,
     encoded_windows,
     figures_of,
@@ -416,7 +416,7 @@ class Pipeline:
         config = replace(self.config, data=data or self.config.data)
         return read_rows(source, config, "test", figures_of(self._require_fitted().vocabularies))
 
-    def _answered(self, rows: Dataset) -> tuple[Encoded, Sequence[Prediction]]:
+    def _answered(self, rows: Dataset) -> tuple[EncodedItems, Sequence[Prediction]]:
         """Labelled rows as ids, and the answers to them."""
         fitted = self._require_fitted()
         encoded = encode_rows(self.config, fitted.vocabularies, fitted.labels, rows, True)

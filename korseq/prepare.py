@@ -46,8 +46,8 @@ def unit_feature(feature: str) -> str:
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """Texts as ids.
+class EncodedItems:
+    """Texts, or sequences of numbers, as ids.
 
     Attributes:
         data: Ids, and targets if they are known.
@@ -187,7 +187,7 @@ def encode_texts(
     analyses: Iterable[Analysis],
     units: Sequence[Units] | None = None,
     words: deque[Spans | None] | None = None,
-) -> Encoded:
+) -> EncodedItems:
     """Texts as ids, without targets.
 
     Args:
@@ -197,19 +197,19 @@ def encode_texts(
     features = {stage.feature for stage in config.embeddings}
     of_tokens = {feature: v for feature, v in vocabularies.items() if feature in features}
     if not config.head.keeps_analyses:  # each is read as soon as the tokenizer has it
-        return Encoded(replace(encode(analyses, of_tokens, config.sequence), texts=config.head.texts))
+        return EncodedItems(replace(encode(analyses, of_tokens, config.sequence), texts=config.head.texts))
     kept = list(analyses)
     if config.head.unit is None:
-        return Encoded(encode(kept, of_tokens, config.sequence), kept)
+        return EncodedItems(encode(kept, of_tokens, config.sequence), kept)
     if units is None:
         units = units_in(config, kept, None if words is None else [words.popleft() for _ in kept])
     of_units = {stage.feature: vocabularies[unit_feature(stage.feature)] for stage in config.head.stages}
-    return Encoded(encode_units(kept, units, of_tokens, of_units, config.sequence), kept, units)
+    return EncodedItems(encode_units(kept, units, of_tokens, of_units, config.sequence), kept, units)
 
 
 def encoded_windows(
     config: Config, vocabularies: Vocabularies, items: Iterable[Item], window: int
-) -> Iterator[Encoded]:
+) -> Iterator[EncodedItems]:
     """What is to be predicted of, so many at a time.
 
     Raises:
@@ -218,7 +218,7 @@ def encoded_windows(
     if config.reads_numbers:
         sequences = _numbers(items, vocabularies[NUMBERS].tokens)
         while chosen := list(islice(sequences, window)):
-            yield Encoded(encode_numbers(chosen, config.sequence, config.head.each_step))
+            yield EncodedItems(encode_numbers(chosen, config.sequence, config.head.each_step))
         return
     # Of the texts that the tokenizer has taken in.
     words: deque[Spans | None] | None = deque() if config.head.unit == "word" else None
@@ -270,7 +270,7 @@ def max_characters(config: Config) -> int | None:
 
 
 def finished(
-    config: Config, encoded: Encoded, answers: Sequence[Prediction], vocabularies: Vocabularies
+    config: Config, encoded: EncodedItems, answers: Sequence[Prediction], vocabularies: Vocabularies
 ) -> Sequence[Prediction]:
     """What a person gets: the head's own answers, those of a tagger with the text they are about, or what was written as text."""
     head, data = config.head, encoded.data.units

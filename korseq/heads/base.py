@@ -163,7 +163,7 @@ class Head(ABC):
         """Whether the label sets of the two heads are of the same kind, so that one may begin with the other's."""
         return type(self) is type(other)
 
-    def answers(self, labels: LabelSet) -> Sequence[str]:
+    def answer_labels(self, labels: LabelSet) -> Sequence[str]:
         """The labels that a person finds in predictions."""
         return labels.labels
 

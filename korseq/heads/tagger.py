@@ -113,7 +113,7 @@ class Tagger(Head):
     def has_labels_of(self, other: Head) -> bool:
         return isinstance(other, Tagger) and other.scheme == self.scheme
 
-    def answers(self, labels: LabelSet) -> Sequence[str]:
+    def answer_labels(self, labels: LabelSet) -> Sequence[str]:
         """The labels of spans, without the prefixes of tags; those of words without auxiliary tags."""
         if self.scheme == "each":
             return sorted(set(map(told, labels.labels)))
@@ -191,7 +191,7 @@ class TaggerModule(LogitsHead):
 
     def __init__(self, settings: Tagger, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule]) -> None:
         super().__init__()
-        answers = settings.answers(labels) if settings.scheme == "each" else labels.labels
+        answers = settings.answer_labels(labels) if settings.scheme == "each" else labels.labels
         self.answer_set = LabelSet(answers)  # what is told
         joint = len(answers) < len(labels)
         places = torch.tensor([self.answer_set.index(told(label)) for label in labels.labels]) if joint else None

@@ -153,7 +153,7 @@ class _Max(PoolingModule):
         return encoded.states.masked_fill(~mask.unsqueeze(2), float("-inf")).amax(dim=1)  # (B, H)
 
 
-class AttentionModule(PoolingModule):
+class AttentionPoolingModule(PoolingModule):
     """A built pooling that attends: Σ a_t h_t with weights a_t that sum to one."""
 
     @abstractmethod
@@ -165,7 +165,7 @@ class AttentionModule(PoolingModule):
         return torch.bmm(weights.unsqueeze(1), encoded.states).squeeze(1)  # (B, H)
 
 
-class _Attention(AttentionModule):
+class _Attention(AttentionPoolingModule):
     def __init__(self, input_size: int, size: int) -> None:
         super().__init__()
         self.output_size = input_size
@@ -177,7 +177,7 @@ class _Attention(AttentionModule):
         return masked_softmax(self.query(hidden.to(encoded.states.dtype)).squeeze(2), mask)
 
 
-class _FeedForwardAttention(AttentionModule):
+class _FeedForwardAttention(AttentionPoolingModule):
     def __init__(self, input_size: int) -> None:
         super().__init__()
         self.output_size = input_size
@@ -203,7 +203,7 @@ class Poolings(PoolingModule):
     def weights(self, encoded: Encoded, mask: Tensor) -> list[tuple[str, Tensor]]:
         """Of the poolings that attend, what they are called and how much of each state they take: (B, T) each, in float32."""
         parts = zip(self.names, self.parts, strict=True)
-        return [(name, part.weights(encoded, mask)) for name, part in parts if isinstance(part, AttentionModule)]
+        return [(name, part.weights(encoded, mask)) for name, part in parts if isinstance(part, AttentionPoolingModule)]
 
 
 class _Pair(PoolingModule):

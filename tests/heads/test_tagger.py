@@ -179,7 +179,7 @@ def test_illegal_tags_are_never_predicted() -> None:
 def test_auxiliary_tags_are_learnt_and_never_told(decoder: str) -> None:
     labels = LabelSet(["ADV\tMAG", "ADV\tNNG+JKB", "NOUN\tNNG", "NOUN\tNNG+JKB"])
     settings = Tagger(unit="word", scheme="each", decoder=decoder)  # type: ignore[arg-type]
-    assert settings.answers(labels) == ["ADV", "NOUN"]
+    assert settings.answer_labels(labels) == ["ADV", "NOUN"]
     assert [span.label for span in settings.canonical([{"start": 0, "end": 1, "label": "ADV\tMAG"}])] == ["ADV"]
     head = settings.build(5, labels).eval()
     # NOUN is less likely than ADV, but one way to be a NOUN is likelier than each of being an ADV.
