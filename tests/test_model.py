@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from threading import Event
@@ -201,11 +202,14 @@ def test_ctrl_c_ends_all_threads() -> None:
 
     def answer(batch: Batch) -> None:
         if batch.indices[0] == 0:
-            signal.raise_signal(signal.SIGINT)  # which Python tells the main thread
+            os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.02)
         answered.append(int(batch.indices[0]))
 
-    before = torch.get_num_threads()
+    before, handler = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a script in the background ignores it
     torch.set_num_threads(2)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -213,3 +217,4 @@ def test_ctrl_c_ends_all_threads() -> None:
         assert len(answered) < 20
     finally:
         torch.set_num_threads(before)
+        signal.signal(signal.SIGINT, handler)
