@@ -207,9 +207,7 @@ def test_ctrl_c_ends_all_threads() -> None:
         answered.append(int(batch.indices[0]))
 
     before, handler = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a script in the background ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script in the background ignores it
     torch.set_num_threads(2)
     try:
         with pytest.raises(KeyboardInterrupt):
