@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--dev")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
-    parser.add_argument("--from", dest="start", help="a trained pipeline to go on from")
+    parser.add_argument("--from", dest="start", help="a trained pipeline to go on from; {seed} in its name is the seed")
     parser.add_argument("--out", help="keep the trained pipelines: OUT-1, OUT-2, …")
     arguments = parser.parse_args()
     config = read_config(arguments.config, ["data.dev_fraction=0.02", *arguments.set])
@@ -37,7 +37,8 @@ def main() -> None:
         pipeline = Pipeline.from_config(replace(config, training=replace(config.training, seed=seed)))
         began = time.perf_counter()
         out = f"{arguments.out}-{seed}" if arguments.out else None
-        outcome = pipeline.fit(arguments.train, arguments.dev, start=arguments.start, out=out)
+        start = arguments.start and arguments.start.replace("{seed}", str(seed))
+        outcome = pipeline.fit(arguments.train, arguments.dev, start=start, out=out)
         seconds = time.perf_counter() - began
         scores = pipeline.evaluate(arguments.test)
         found.append(scores[scores.main])
@@ -45,7 +46,7 @@ def main() -> None:
             what="scores",
             config=arguments.config,
             changes=arguments.set,
-            start=arguments.start,
+            start=start,
             seed=seed,
             scores={name: value for name, value in scores.values.items() if not isinstance(value, dict)},
             dev=outcome.best_score,
