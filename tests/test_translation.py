@@ -549,6 +549,15 @@ def test_markup_survives_letter_by_letter_though_nobody_has_seen_it(tmp_path: Pa
     assert ":func:`처음~본.Name_1`" not in copying("", *stages, 2)(source).output
 
 
+def test_copying_cannot_begin_after_the_subwords_are_learnt() -> None:
+    made = pipeline(GRU(4), GRUDecoder(hidden_size=4))
+    rows = read_rows(PAIRS, made.config, "train")
+    learnt = with_learnt_tokenizers(made.config, rows, None)
+    copies = replace(made.config, head=replace(made.config.head, copies="[0-9]+"))
+    with pytest.raises(ConfigError, match=r"head\.copies: the pipeline to start from has learnt no symbols"):
+        with_learnt_tokenizers(copies, rows, learnt)
+
+
 def test_exports_copy_too(tmp_path: Path) -> None:
     pytest.importorskip("ctranslate2")
     encoder = Transformer(layers=1, heads=2, dropout=0.0)
