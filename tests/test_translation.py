@@ -124,18 +124,20 @@ def test_a_training_with_one_table_for_both_sides_can_be_resumed(tmp_path: Path)
     assert (tmp_path / "model.safetensors").read_bytes() == written
 
 
-def test_user_words_of_both_sides_are_kept_in_the_folder(tmp_path: Path) -> None:
+def test_user_words_of_the_target_are_kept_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KiwiTokenizer, "stream", WhitespaceTokenizer.stream)  # to load no Kiwi
+    monkeypatch.setattr(KiwiTokenizer, "pattern", WhitespaceTokenizer.pattern, raising=False)
     dictionary = tmp_path / "words.tsv"
     dictionary.write_text("붕세권\tNNP\n", encoding="utf-8")
-    cut = MorphemeSubwords(400, boundaries=KiwiTokenizer(user_dictionary=str(dictionary)))
-    made = pipeline(GRU(4), GRUDecoder(hidden_size=4), tokenizer=cut, target_tokenizer=cut)
+    cut = MorphemeSubwords(300, boundaries=KiwiTokenizer(user_dictionary=str(dictionary)))
+    made = pipeline(GRU(4), GRUDecoder(hidden_size=4), target_tokenizer=cut)
     made.fit(PAIRS, PAIRS, training=Training(epochs=1), out=tmp_path / "run", progress=False)
     dictionary.unlink()
     loaded = Pipeline.load(tmp_path / "run", device="cpu")
-    for tokenizer in (loaded.config.tokenizer, loaded.config.target_tokenizer):
-        assert isinstance(tokenizer, MorphemeSubwords)
-        assert isinstance(tokenizer.boundaries, KiwiTokenizer)
-        assert [word.form for word in tokenizer.boundaries.user_words] == ["붕세권"]
+    tokenizer = loaded.config.target_tokenizer
+    assert isinstance(tokenizer, MorphemeSubwords)
+    assert isinstance(tokenizer.boundaries, KiwiTokenizer)
+    assert [word.form for word in tokenizer.boundaries.user_words] == ["붕세권"]
     assert loaded("안녕") == made("안녕")
 
 
