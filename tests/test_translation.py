@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from korseq import Pipeline, Training
 from korseq.cli import app
+from korseq.cli.options import search_of
 from korseq.config import read_config
 from korseq.data.batches import collate
 from korseq.data.encoded import SequenceOptions
@@ -632,10 +633,27 @@ def test_predict_searches_as_it_is_told(run: Path) -> None:
         command("predict", str(run / "ko-en"), "--temperature", "2", "--seed", str(i), "저는").stdout for i in range(4)
     ]
     assert len(set(drawn)) > 1
-    seeded = [command("predict", str(run / "ko-en"), "--seed", str(i), PAIRS[0][0]).stdout for i in (1, 1)]
+    seeded = [
+        command("predict", str(run / "ko-en"), "--temperature", "2", "--seed", "1", PAIRS[0][0]).stdout
+        for _ in range(2)
+    ]
     assert seeded[0] == seeded[1] != ""
+    assert "--seed: this pipeline searches" in str(
+        command("predict", str(run / "ko-en"), "--seed", "1", "저는").exception
+    )
     both = command("predict", str(run / "ko-en"), "--beam", "3", "--temperature", "1", "저는")
     assert "exclude each other" in str(both.exception)
+
+
+def test_a_seed_alone_is_for_pipelines_that_draw() -> None:
+    parts: dict[str, Any] = {"tokenizer": Subwords(), "encoder": GRU(8), "embedding": Embedding(8)}
+    drawing = {"temperature": None, "top_p": None, "seed": 3}
+    searches = Pipeline(head=Seq2Seq(), **parts)
+    with pytest.raises(ConfigError, match=r"--seed: this pipeline searches, .* add --temperature or --top-p"):
+        search_of(searches, None, None, drawing)
+    assert search_of(searches, None, None, drawing | {"top_p": 0.5}) == Sampling(top_p=0.5, seed=3)
+    draws = Pipeline(head=Seq2Seq(search=Sampling(samples=2, temperature=0.5)), **parts)
+    assert search_of(draws, None, None, drawing) == Sampling(samples=2, temperature=0.5, seed=3)
 
 
 def test_settings_of_the_search_may_be_changed(run: Path) -> None:
