@@ -135,10 +135,20 @@ def labels_of(config: Config, rows: Dataset, known: LabelSet | None) -> LabelSet
 
 def with_learnt_tokenizers(config: Config, rows: Dataset, known: Config | None) -> Config:
     """The settings with what their tokenizers must learn of the training data; with what those of the pipeline to start from
-    have learnt, if they are alike."""
+    have learnt, if they are alike.
+
+    Raises:
+        ConfigError: If something is to be copied, and the pipeline to start from copies nothing.
+    """
     tokenizer, writer = config.tokenizer, config.target_tokenizer
     if config.copies:
+        own = tokenizer
         tokenizer, writer = tokenizer.with_symbols(SLOTS), writer and writer.with_symbols(SLOTS)
+        if known and alike(own, known.tokenizer) and not alike(tokenizer, known.tokenizer):
+            raise ConfigError(
+                "head.copies: the pipeline to start from has learnt no symbols for what is copied, and its subwords learn no "
+                "others; leave it out, or train from nothing"
+            )
     read, written = masked_sides(config, rows)
     if not config.reads_numbers:
         tokenizer = _learnt(tokenizer, known.tokenizer if known else None, chain(read, () if writer else written))

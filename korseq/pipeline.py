@@ -177,6 +177,7 @@ class Pipeline:
             training=training or self.config.training,
             data=with_names(data or self.config.data, train, dev),
             tokenizer=self.config.tokenizer.with_data_inside(),
+            target_tokenizer=self.config.target_tokenizer and self.config.target_tokenizer.with_data_inside(),
         )
         folder = Path(out) if out else None
         before = None if origin is None else origin.saved()

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from korseq import Pipeline, Training
 from korseq.cli import app
+from korseq.cli.options import search_of
 from korseq.config import read_config
 from korseq.data.batches import collate
 from korseq.data.encoded import SequenceOptions
@@ -122,6 +123,23 @@ def test_a_training_with_one_table_for_both_sides_can_be_resumed(tmp_path: Path)
     again = KINDS["joint"]()
     again.fit(PAIRS, PAIRS, training=Training(epochs=1), out=tmp_path, resume=True, progress=False)
     assert (tmp_path / "model.safetensors").read_bytes() == written
+
+
+def test_user_words_of_the_target_are_kept_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KiwiTokenizer, "stream", WhitespaceTokenizer.stream)  # to load no Kiwi
+    monkeypatch.setattr(KiwiTokenizer, "pattern", WhitespaceTokenizer.pattern, raising=False)
+    dictionary = tmp_path / "words.tsv"
+    dictionary.write_text("붕세권\tNNP\n", encoding="utf-8")
+    cut = MorphemeSubwords(300, boundaries=KiwiTokenizer(user_dictionary=str(dictionary)))
+    made = pipeline(GRU(4), GRUDecoder(hidden_size=4), target_tokenizer=cut)
+    made.fit(PAIRS, PAIRS, training=Training(epochs=1), out=tmp_path / "run", progress=False)
+    dictionary.unlink()
+    loaded = Pipeline.load(tmp_path / "run", device="cpu")
+    tokenizer = loaded.config.target_tokenizer
+    assert isinstance(tokenizer, MorphemeSubwords)
+    assert isinstance(tokenizer.boundaries, KiwiTokenizer)
+    assert [word.form for word in tokenizer.boundaries.user_words] == ["붕세권"]
+    assert loaded("안녕") == made("안녕")
 
 
 def test_a_fitted_pipeline_is_not_in_training() -> None:
@@ -534,6 +552,15 @@ def test_markup_survives_letter_by_letter_though_nobody_has_seen_it(tmp_path: Pa
     assert ":func:`처음~본.Name_1`" not in copying("", *stages, 2)(source).output
 
 
+def test_copying_cannot_begin_after_the_subwords_are_learnt() -> None:
+    made = pipeline(GRU(4), GRUDecoder(hidden_size=4))
+    rows = read_rows(PAIRS, made.config, "train")
+    learnt = with_learnt_tokenizers(made.config, rows, None)
+    copies = replace(made.config, head=replace(made.config.head, copies="[0-9]+"))
+    with pytest.raises(ConfigError, match=r"head\.copies: the pipeline to start from has learnt no symbols"):
+        with_learnt_tokenizers(copies, rows, learnt)
+
+
 def test_exports_copy_too(tmp_path: Path) -> None:
     pytest.importorskip("ctranslate2")
     encoder = Transformer(layers=1, heads=2, dropout=0.0)
@@ -606,10 +633,27 @@ def test_predict_searches_as_it_is_told(run: Path) -> None:
         command("predict", str(run / "ko-en"), "--temperature", "2", "--seed", str(i), "저는").stdout for i in range(4)
     ]
     assert len(set(drawn)) > 1
-    seeded = [command("predict", str(run / "ko-en"), "--seed", str(i), PAIRS[0][0]).stdout for i in (1, 1)]
+    seeded = [
+        command("predict", str(run / "ko-en"), "--temperature", "2", "--seed", "1", PAIRS[0][0]).stdout
+        for _ in range(2)
+    ]
     assert seeded[0] == seeded[1] != ""
+    assert "--seed: this pipeline searches" in str(
+        command("predict", str(run / "ko-en"), "--seed", "1", "저는").exception
+    )
     both = command("predict", str(run / "ko-en"), "--beam", "3", "--temperature", "1", "저는")
     assert "exclude each other" in str(both.exception)
+
+
+def test_a_seed_alone_is_for_pipelines_that_draw() -> None:
+    parts: dict[str, Any] = {"tokenizer": Subwords(), "encoder": GRU(8), "embedding": Embedding(8)}
+    drawing = {"temperature": None, "top_p": None, "seed": 3}
+    searches = Pipeline(head=Seq2Seq(), **parts)
+    with pytest.raises(ConfigError, match=r"--seed: this pipeline searches, .* add --temperature or --top-p"):
+        search_of(searches, None, None, drawing)
+    assert search_of(searches, None, None, drawing | {"top_p": 0.5}) == Sampling(top_p=0.5, seed=3)
+    draws = Pipeline(head=Seq2Seq(search=Sampling(samples=2, temperature=0.5)), **parts)
+    assert search_of(draws, None, None, drawing) == Sampling(samples=2, temperature=0.5, seed=3)
 
 
 def test_settings_of_the_search_may_be_changed(run: Path) -> None:

@@ -55,8 +55,11 @@ def search_of(
     """The search of a pipeline's settings with what the options change in it; None if they change nothing.
 
     Args:
-        drawing: Settings of `Sampling`; with one of them it is drawn.
+        drawing: Settings of `Sampling`; with one of them it is drawn; a seed alone is for pipelines that draw anyway.
         changes: `head.search.…=value`, after all others.
+
+    Raises:
+        ConfigError: If the options exclude each other, or change nothing here.
     """
     search = _chosen(pipeline, beam, alternatives, drawing)
     if not changes:
@@ -86,6 +89,9 @@ def _chosen(
     if beam is None and alternatives is None and not given:
         return None
     before = getattr(pipeline.config.head, "search", None)
+    if given.keys() == {"seed"} and isinstance(before, BeamSearch):
+        others = " or ".join(f"--{name.replace('_', '-')}" for name in drawing if name != "seed")
+        raise ConfigError(f"--seed: this pipeline searches, and draws nothing that a seed could change; add {others}")
     if given or (isinstance(before, Sampling) and beam is None):
         sampling = before if isinstance(before, Sampling) else Sampling()
         return replace(sampling, samples=sampling.samples if alternatives is None else alternatives + 1, **given)

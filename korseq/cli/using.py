@@ -62,7 +62,12 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the drawing.", show_default=False)] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of the drawing: beside --temperature, unless the pipeline draws without.", show_default=False
+        ),
+    ] = None,
     set_: SearchChanges = None,
     alignment: Annotated[
         bool,
@@ -149,7 +154,13 @@ def generate(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the drawing.", show_default=False)] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of the drawing: beside --temperature or --top-p, unless the pipeline draws without.",
+            show_default=False,
+        ),
+    ] = None,
     beam: Annotated[
         int | None, typer.Option(min=1, help="Search for what is most probable instead.", show_default=False)
     ] = None,

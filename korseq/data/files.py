@@ -6,9 +6,13 @@ import bz2
 import gzip
 import lzma
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
+from urllib.parse import urlsplit
+
+from korseq.errors import DataError
 
 
 def _zstandard(file: IO[bytes]) -> IO[bytes]:
@@ -47,7 +51,7 @@ class File:
     @property
     def suffix(self) -> str:
         """That of the contents, in lower case: ".tsv" for `reviews.TSV.gz`."""
-        path = PurePosixPath(self.name.lower())
+        path = PurePosixPath(path_in(self.name).lower())
         return path.with_suffix("").suffix if path.suffix in _DECOMPRESSED else path.suffix
 
     def open(self) -> IO[bytes]:
@@ -55,14 +59,14 @@ class File:
 
         Raises:
             OSError: If it cannot be opened; and, as every read may, anything of `READ_ERRORS`.
+            DataError: If it is a URL of which `reached` says so.
         """
         if is_remote(self.name):
-            import fsspec
-
-            self._raw = fsspec.open(self.name, "rb").open()
+            with reached(self.name) as (system, path):
+                self._raw = system.open(path, "rb")
         else:
             self._raw = Path(self.name).open("rb")  # noqa: SIM115
-        decompressed = _DECOMPRESSED.get(PurePosixPath(self.name.lower()).suffix)
+        decompressed = _DECOMPRESSED.get(PurePosixPath(path_in(self.name).lower()).suffix)
         return decompressed(self._raw) if decompressed else self._raw
 
     @property
@@ -85,3 +89,32 @@ def is_file(name: str | Path) -> bool:
 def is_remote(name: str) -> bool:
     """Whether a name is a URL."""
     return "://" in name
+
+
+def path_in(name: str) -> str:
+    """What of a name says where the file is and of which format: of a web address its path, without a query that the server
+    reads (`…/reviews.csv?download=1`)."""
+    return urlsplit(name).path if name.startswith(("http://", "https://")) else name
+
+
+@contextmanager
+def reached(url: str) -> Iterator[tuple[Any, str]]:
+    """The file system of fsspec that a URL belongs to, and its path there, to be used within.
+
+    Raises:
+        OSError: If there is no such file, or the way to it is broken.
+        DataError: If the protocol is unknown, or its package is not installed, or of any other error of its client.
+    """
+    import fsspec
+
+    try:
+        yield fsspec.core.url_to_fs(url)
+    except FileNotFoundError as error:  # which says no more than the URL itself
+        raise FileNotFoundError(f"not found ({error.__cause__})" if error.__cause__ else "not found") from error
+    except OSError:
+        raise
+    except ImportError as error:
+        remedy = "pip install s3fs for s3://, gcsfs for gs://, adlfs for az://"
+        raise DataError(f"cannot be read without a further package: {error} ({remedy})", url) from error
+    except Exception as error:  # in the words of many clients
+        raise DataError(f"cannot be read ({error}); check the address", url) from error

@@ -278,12 +278,14 @@ def _json(file: File) -> tuple[list[str], Iterator[Row]]:
 
 
 def _parquet(file: File) -> tuple[list[str], Iterator[Row]]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         table = pq.ParquetFile(file.open())
-    except (pa.ArrowInvalid, *READ_ERRORS) as error:
+    except (
+        ValueError,
+        *READ_ERRORS,
+    ) as error:  # also Arrow's own; and of a web server that sends files only as a whole
         raise DataError(f"is no readable Parquet file: {error}", file.name) from error
     return list(table.schema_arrow.names), _of_batches(file, table.iter_batches(_BATCH))
 

@@ -62,7 +62,7 @@ class Seq2Seq(Head):
         label_smoothing: Probability mass given evenly to all symbols in training (Szegedy et al. 2016).
         copies: Regular expression of what the target has as it stands in the source, such as markup and addresses: where it
             matches the same in both, that is read and written as one symbol, of which not a letter is lost; see
-            `korseq.text.copies`. For subwords on both sides; empty for nothing.
+            `korseq.text.copies`. For subwords on both sides; empty for nothing, which further training cannot change.
         scheduled_sampling: Share of the symbols that training lets the decoder read as it would have written them itself, in
             the place of the target's (Bengio et al. 2015), here the same from the first step to the last; costs another pass.
     """

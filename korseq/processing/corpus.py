@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from korseq.data.columns import TEXT_NAMES, column_called, find_column
-from korseq.data.files import File, is_file, is_remote
+from korseq.data.files import File, is_file, is_remote, path_in, reached
 from korseq.data.formats import FORMATS, Row, no_reader, plain_lines, text_in, without_surrogates
 from korseq.data.hub import HUB_NAME, LostSourceError, dataset_rows, fingerprint, from_hub
 from korseq.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
+
+# What file systems call the time of a file's last change, or another mark that changes with it.
+_TIMES = ("mtime", "ETag", "LastModified", "Last-Modified", "last_modified", "created")
 
 # Paths, patterns with * and **, URLs, and names on the hub; or one dataset.
 Sources: TypeAlias = "str | Path | Sequence[str | Path] | Dataset | IterableDataset"
@@ -185,7 +188,7 @@ def expanded(sources: Sources, out: Path) -> tuple[str, ...] | Dataset | Iterabl
         out: The output, which lies among the input of nobody: a pattern that matches it does not mean it.
 
     Raises:
-        DataError: If a name or a pattern means nothing, or a file is of no known format.
+        DataError: If a name or a pattern means nothing, a file is of no known format, or a URL's pattern cannot be looked up.
     """
     if hasattr(sources, "column_names"):
         return sources
@@ -214,7 +217,7 @@ def _is_output(name: str, out: Path) -> bool:
 
 
 def _matching(name: str) -> list[str]:
-    if "*" in name or "?" in name:
+    if any(mark in path_in(name) for mark in "*?"):
         matches = _remote_matches(name) if is_remote(name) else sorted(filter(is_file, glob(name, recursive=True)))  # noqa: PTH207
         if not matches:
             raise DataError("no file matches this pattern", name)
@@ -229,26 +232,22 @@ def _matching(name: str) -> list[str]:
 
 
 def _remote_matches(pattern: str) -> list[str]:
-    import fsspec
-
-    system, path = fsspec.core.url_to_fs(pattern)
-    return [system.unstrip_protocol(match) for match in sorted(system.glob(path))]
+    try:
+        with reached(pattern) as (system, path):
+            return [system.unstrip_protocol(match) for match in sorted(system.glob(path))]
+    except OSError as error:
+        raise DataError(f"cannot be read: {error}", pattern) from error
 
 
 def _state(name: str) -> dict[str, Any]:
     """What changes when a file does; nothing of what is no file, or is not there."""
     if is_remote(name):
-        import fsspec
-
         try:
-            system, path = fsspec.core.url_to_fs(name)
-            info = system.info(path)
+            with reached(name) as (system, path):
+                info = system.info(path)
         except OSError:
             return {}
-        times = {
-            key: str(info[key]) for key in ("mtime", "ETag", "LastModified", "last_modified", "created") if key in info
-        }
-        return {"size": info.get("size")} | times
+        return {"size": info.get("size")} | {key: str(info[key]) for key in _TIMES if key in info}
     if is_file(name):
         found = Path(name).stat()
         return {"size": found.st_size, "mtime": found.st_mtime_ns}

@@ -298,13 +298,13 @@ class _Model:
         ]
         while True:
             merges = [
-                (processor.get_score(number), i)
+                (processor.get_score(number), -i)  # of equal ones the first, as SentencePiece takes it
                 for i, (left, right) in enumerate(pairwise(parts))
                 if (number := processor.piece_to_id(left + right)) != UNK and random.random() >= dropout
             ]
             if not merges:
                 return parts
-            _, i = max(merges)
+            i = -max(merges)[1]
             parts[i : i + 2] = [parts[i] + parts[i + 1]]
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from web_server import served
 
 from korseq.data.files import File
 from korseq.data.readers import DataSettings, read
 from korseq.errors import DataError
+from korseq.processing.corpus import Corpus, expanded
 
 TABLE = "text\tlabel\n영화가 좋다\t긍정\n지루하다\t부정\n".encode()
 
@@ -49,6 +53,49 @@ def test_a_file_anywhere_that_fsspec_reaches() -> None:
     assert read("memory://corpus/reviews.tsv.gz", DataSettings())["text"] == ["영화가 좋다", "지루하다"]
     with pytest.raises(DataError, match=r"memory://nowhere\.tsv: cannot be read"):
         read("memory://nowhere.tsv", DataSettings())
+
+
+def test_a_file_of_a_web_server_whose_address_has_a_query(tmp_path: Path) -> None:
+    (tmp_path / "reviews.tsv.gz").write_bytes(gzip.compress(TABLE))
+    with served(tmp_path) as address:
+        assert File(f"{address}/reviews.TSV.gz?download=1").suffix == ".tsv"
+        for url in (f"{address}/reviews.tsv.gz", f"{address}/reviews.tsv.gz?download=1"):
+            assert read(url, DataSettings())["text"] == ["영화가 좋다", "지루하다"]
+        with pytest.raises(DataError, match=r"nowhere\.csv: cannot be read: not found \(404"):
+            read(f"{address}/nowhere.csv", DataSettings())
+
+
+def test_a_web_server_that_does_not_say_how_long_a_file_is(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_bytes(TABLE)
+    pq.write_table(pa.table({"text": ["영화가 좋다"], "label": ["긍정"]}), tmp_path / "a.parquet")
+    with served(tmp_path, tells_sizes=False) as address:
+        assert read(f"{address}/a.tsv", DataSettings())["label"] == ["긍정", "부정"]
+        with pytest.raises(DataError, match=r"a\.parquet: is no readable Parquet file: Cannot seek"):
+            read(f"{address}/a.parquet", DataSettings())
+
+
+UNREACHABLE = {
+    "s3://bucket/reviews.csv": "cannot be read without a further package: .* s3fs",
+    "foo://bucket/reviews.csv": "Protocol not known: foo",
+}
+
+
+@pytest.fixture
+def no_s3fs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+
+
+@pytest.mark.usefixtures("no_s3fs")
+@pytest.mark.parametrize("url", UNREACHABLE)
+def test_where_nothing_can_be_read_from_says_why(url: str, tmp_path: Path) -> None:
+    uses = (
+        lambda: read(url, DataSettings()),
+        lambda: expanded(url.replace("reviews", "*"), tmp_path),
+        lambda: Corpus((url,)).identity(),
+    )
+    for use in uses:
+        with pytest.raises(DataError, match=UNREACHABLE[url]):
+            use()
 
 
 @pytest.mark.parametrize("suffix", [s for s in COMPRESSORS if s])

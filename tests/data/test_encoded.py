@@ -10,6 +10,7 @@ import datasets
 import numpy as np
 import pytest
 
+import korseq.data.encoded as encoded_data
 from korseq.data.encoded import (
     EncodedData,
     SequenceOptions,
@@ -73,6 +74,18 @@ def test_stored_analyses_are_those_of_the_tokenizer() -> None:
     stored = analyze(rows_of(TEXTS), tokenizer)
     assert stored.column_names == ["forms", "tags", "starts", "ends"]
     assert list(StoredAnalyses(TEXTS, stored)) == list(tokenizer.stream(TEXTS))
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 20])
+def test_stored_analyses_are_read_in_batches_of_any_rows(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoded_data, "_ROWS_READ_AT_A_TIME", 4)
+    stored = analyze(rows_of([f"가{i} 나" * (i % 3) for i in range(20)]), WhitespaceTokenizer())
+    chosen = list(range(20))[::-1][:count]
+    texts = [f"가{i} 나" * (i % 3) for i in chosen]
+    found = StoredAnalyses(texts, stored.select(chosen))
+    assert list(found) == list(found) == analyses(texts)
+    with pytest.raises(ValueError, match="zip"):
+        list(StoredAnalyses([*texts, "다"], stored.select(chosen)))
 
 
 def test_equal_texts_are_never_tokenized_twice() -> None:

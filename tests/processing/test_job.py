@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpus_tasks import CRASHES, EXITS, RAISES, REASONS, SLEEPS, GivenWords, Words
+from web_server import served
 
 from korseq.data import formats
 from korseq.data.hub import LostSourceError
@@ -264,6 +265,18 @@ def to_tokens(folder: Path) -> Any:
 @pytest.mark.parametrize("make", [to_text, to_gz, to_memory, to_dataset, to_stream, to_tokens])
 def test_sources_of_every_kind(make: Callable[[Path], Any], tmp_path: Path) -> None:
     run(make(tmp_path), tmp_path / "out.jsonl")
+    assert [row["words"] for row in read_lines(tmp_path / "out.jsonl")] == [["하나"], [], ["둘"], ["셋", "넷"]]
+
+
+def test_sources_of_a_web_server(tmp_path: Path) -> None:
+    to_text(tmp_path)
+    with served(tmp_path) as address:
+        queried = f"{address}/b.txt?download=1"
+        run([f"{address}/a*.txt", queried], tmp_path / "out.jsonl")
+        before = Corpus((queried,)).identity()
+        assert Corpus((queried,)).identity() == before
+        os.utime(tmp_path / "b.txt", (0, 0))
+        assert Corpus((queried,)).identity() != before
     assert [row["words"] for row in read_lines(tmp_path / "out.jsonl")] == [["하나"], [], ["둘"], ["셋", "넷"]]
 
 

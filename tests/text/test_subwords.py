@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 from unicodedata import normalize
 
@@ -110,6 +111,18 @@ def test_symbols_are_kept_whole() -> None:
             assert any(form.endswith(":func:") for form in forms)
             assert tokenizer.decode(forms) == text
         assert sum("<NAME>" in form for form in tokenizer("<NAME>에 <NAME>은").forms) == 2
+
+
+LAUGHTER = Subwords(300).learn(["가ㅋㅋ", "하ㅋㅋ", "ㅋㅋ"] * 9)
+
+
+@unhurried
+@given(st.text("ㅋ가하", min_size=1, max_size=12))
+@example("ㅋㅋㅋ")
+def test_merges_of_which_none_is_left_out_are_those_of_sentencepiece(word: str) -> None:
+    for segment in (word, " " + word):
+        ((best,), _) = LAUGHTER.ways(segment)
+        assert replace(LAUGHTER, sampling=1e-300).ways(segment) == ([tuple(best)], [1.0])
 
 
 def test_long_texts_may_be_cut() -> None:
