@@ -124,7 +124,7 @@ def fit(
     quick = SequenceModel(model.embeddings, model.encoder, model.head.quick())
 
     def evaluate() -> Scores:
-        answers = predict(quick, held_out.data, device)
+        answers = predict(quick, held_out.data, next(model.parameters()).device)  # where it is trained
         return scores_of(config, gold, finished(config, held_out, answers, vocabularies), held_out)
 
     weights = before.weights if before else {}

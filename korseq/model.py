@@ -17,6 +17,7 @@ from korseq.data.encoded import EncodedData
 from korseq.heads.base import HeadModule, Prediction
 from korseq.nn.embeddings import Embeddings
 from korseq.nn.encoders.base import Encoded, EncoderModule, Stack
+from korseq.nn.encoders.recurrent import FLOAT32_DEVICES
 from korseq.nn.sequences import Batch
 from korseq.progress import progress_bar
 
@@ -54,7 +55,7 @@ class SequenceModel(nn.Module):
 
 def default_device() -> torch.device:
     """The accelerator that torch finds, else the CPU."""
-    found = torch.accelerator.current_accelerator(check_available=True)
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     # Apple's has no float64, in which a CRF computes.
     return found if found is not None and found.type != "mps" else torch.device("cpu")
 
@@ -78,13 +79,17 @@ def _has_bf16(device: torch.device) -> bool:
 def compact(model: SequenceModel, device: torch.device, precision: Precision) -> SequenceModel:
     """The model as `predict` runs it fastest: where it computes in bfloat16, a copy whose weights are stored in it.
 
-    Autocast would convert what it reads from float32 tables again for every batch. Buffers stay as they are.
+    Autocast would convert what it reads from float32 tables again for every batch. Buffers stay as they are; so do layer norms,
+    which read float32 vectors too, and what computes in float32 on the device.
     """
     if not autocast(device, precision)._enabled:
         return model
     copy = deepcopy(model, {id(buffer): buffer for buffer in model.buffers()})  # which are large, and not changed
-    for parameter in copy.parameters():
-        parameter.data = parameter.data.to(torch.bfloat16)
+    for module in copy.modules():
+        if isinstance(module, nn.LayerNorm) or (isinstance(module, nn.RNNBase) and device.type in FLOAT32_DEVICES):
+            continue
+        for parameter in module.parameters(recurse=False):
+            parameter.data = parameter.data.to(torch.bfloat16)
     return copy
 
 

@@ -10,14 +10,15 @@ from threading import Event
 import numpy as np
 import pytest
 import torch
-from helpers import LABELS, logits_of, synthetic_data, tiny_model
+from helpers import LABELS, VOCABULARY, logits_of, synthetic_data, tiny_model
 
 from korseq import model as model_room
 from korseq.data.batches import collate
 from korseq.data.encoded import EncodedData
 from korseq.heads import Classification, Classifier, LanguageModel, Regressor
 from korseq.model import SequenceModel, autocast, compact, default_device, predict
-from korseq.nn import GRU, LSTM, Batch, SelfAttention, Transformer
+from korseq.nn import GRU, LSTM, Batch, Embeddings, Encoder, OneHot, SelfAttention, Stack, Transformer
+from korseq.nn.encoders import recurrent
 from korseq.registry import components
 
 CPU = torch.device("cpu")
@@ -125,6 +126,15 @@ def test_auto_is_bfloat16_where_the_hardware_has_it(has: bool, monkeypatch: pyte
     assert (product.dtype == torch.bfloat16) is has
 
 
+@pytest.mark.parametrize(("available", "found"), [(True, "cuda"), (False, "cpu")])
+def test_the_default_device_is_asked_for_as_the_oldest_torch_allows(
+    available: bool, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: available)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))  # 2.6 has no argument
+    assert default_device().type == found
+
+
 def test_the_default_device_can_hold_a_tensor() -> None:
     assert torch.ones(1, device=default_device()).sum().item() == 1
 
@@ -133,9 +143,32 @@ def test_the_default_device_can_hold_a_tensor() -> None:
 def test_a_compact_copy_answers_nearly_the_same_and_leaves_the_model_as_it_is(encoders: tuple[LSTM, ...]) -> None:
     model = tiny_model(*encoders, parts=True)
     copy = compact(model, CPU, "bf16")
-    assert all(p.dtype == torch.bfloat16 for p in copy.parameters())
+    assert {p.dtype for n, p in copy.named_parameters() if "norm" not in n} == {torch.bfloat16}
     assert all(p.dtype == torch.float32 for p in model.parameters())
     torch.testing.assert_close(probabilities(copy, DATA, "bf16"), probabilities(model, DATA, "bf16"), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("encoder", [SelfAttention(1), Transformer(1, 1)], ids=repr)
+def test_a_compact_copy_normalises_vectors_of_figures(encoder: Encoder) -> None:
+    """They are float32 even where all else computes in bfloat16."""
+    stage = OneHot(feature="form").build(VOCABULARY)
+    embeddings = Embeddings([stage], ["form"])
+    stack = Stack((encoder,), embeddings.output_size)
+    model = SequenceModel(embeddings, stack, Classifier().build(stack.output_size, LABELS))
+    found = probabilities(compact(model, CPU, "bf16"), synthetic_data([3, 5, 2]), "bf16")
+    torch.testing.assert_close(found, probabilities(model, synthetic_data([3, 5, 2])), rtol=0, atol=0.02)
+
+
+def test_a_compact_copy_keeps_the_recurrences_of_devices_where_they_are_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for room in (model_room, recurrent):
+        monkeypatch.setattr(room, "FLOAT32_DEVICES", {"cpu"})
+    model = tiny_model(LSTM(5, bidirectional=True), parts=True)
+    copy = compact(model, CPU, "bf16")
+    assert {p.dtype for p in copy.encoder.parameters()} == {torch.float32}
+    assert copy.head.output.weight.dtype == torch.bfloat16
+    torch.testing.assert_close(probabilities(copy, DATA, "bf16"), probabilities(model, DATA), rtol=0, atol=0.02)
 
 
 def test_float32_needs_no_copy() -> None:

@@ -16,8 +16,11 @@ from torch import nn
 
 from korseq import ConfigError, DataError, Pipeline, Training
 from korseq.data import DataSettings, SequenceOptions
+from korseq.data.encoded import EncodedData
 from korseq.errors import CheckpointError, TrainingError
 from korseq.heads import Classification, Classifier, Head, MultiLabelClassification, Regressor
+from korseq.heads.base import Prediction
+from korseq.model import SequenceModel, predict
 from korseq.nn import (
     GRU,
     LSTM,
@@ -48,6 +51,19 @@ def fitted(examples: list = EXAMPLES, training: Training = QUICK, **stages: obje
     pipeline = Pipeline(**composed)
     pipeline.fit(examples, examples, training=training, progress=False)
     return pipeline
+
+
+def test_dev_is_scored_where_the_model_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several processes each trains on another device than that of the pipeline."""
+    seen = set()
+
+    def predict_there(model: SequenceModel, data: EncodedData, device: torch.device) -> list[Prediction]:
+        seen.add(device)
+        return predict(model, data, device)
+
+    monkeypatch.setattr("korseq.fitting.predict", predict_there)
+    fitted(training=BARELY, device="cpu:0")  # for torch another than "cpu", where its tensors are
+    assert seen == {torch.device("cpu")}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from itertools import chain
 
@@ -13,8 +13,12 @@ from korseq.errors import DataError
 def stratified_split(labels: Sequence[Hashable], fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Indices of the larger and the smaller part, each in its original order.
 
-    Every label gives `fraction` of its examples, rounded, to the smaller part, but keeps at least one in the larger. A
-    label with a single example stays in the larger part. Equal arguments give equal parts on every machine.
+    Every label gives `fraction` of its examples, rounded, to the smaller part, but keeps at least one in the larger. Labels
+    too rare to give one of their own give together, and also keep one each: what has a single example stays in the larger
+    part. Equal arguments give equal parts on every machine.
+
+    Args:
+        labels: Of each example; a tuple where it has several, of which each keeps an example.
 
     Raises:
         DataError: If there are fewer than two examples.
@@ -26,14 +30,31 @@ def stratified_split(labels: Sequence[Hashable], fraction: float, seed: int) -> 
         by_label[label].append(i)
     random_order = random.Random(seed)
     smaller: set[int] = set()
+    rare: list[int] = []
     for group in by_label.values():
         random_order.shuffle(group)
-        smaller.update(group[: min(round(len(group) * fraction), len(group) - 1)])
+        own = min(round(len(group) * fraction), len(group) - 1)
+        smaller.update(group[:own])
+        if own == 0:
+            rare += group
     if not smaller:  # tiny or all-distinct data, numbers above all: split without regard to labels
         everything = list(range(len(labels)))
         random_order.shuffle(everything)
         smaller.update(everything[: min(max(1, round(len(labels) * fraction)), len(labels) - 1)])
+    else:
+        random_order.shuffle(rare)
+        kept = Counter(chain.from_iterable(_several(labels[i]) for i in range(len(labels)) if i not in smaller))
+        due = round(len(rare) * fraction)
+        for i in rare:
+            if due and all(kept[label] > 1 for label in _several(labels[i])):
+                smaller.add(i)
+                kept.subtract(_several(labels[i]))
+                due -= 1
     return [i for i in range(len(labels)) if i not in smaller], sorted(smaller)
+
+
+def _several(label: Hashable) -> tuple[Hashable, ...]:
+    return label if isinstance(label, tuple) else (label,)
 
 
 def grouped_split(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import torch
@@ -171,8 +171,9 @@ class Head(ABC):
     def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
         """The shape of its predictions as dictionaries."""
 
-    def stratum(self, value: Any) -> str:
-        """Rows with equal strata are shared out between train and dev; what only one row has stays in train."""
+    def stratum(self, value: Any) -> Hashable:
+        """Rows with equal strata are shared out between train and dev; what only one row has, of a tuple each part that only one
+        row has, stays in train."""
         return str(value)
 
     def canonical(self, value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Annotated, Any
@@ -163,8 +163,9 @@ class Classifier(Head):
         ]
         return mistakes + pooling_contradictions(self.pooling, "head.pooling")
 
-    def stratum(self, value: Any) -> str:
-        return str(self.canonical(value))
+    def stratum(self, value: Any) -> Hashable:
+        label: Hashable = self.canonical(value)
+        return label
 
     def lesson(self, answers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """The mean probability of every label."""

@@ -86,7 +86,8 @@ def _warm(task: OpenTask) -> OpenTask:
 
 @dataclass(frozen=True)
 class Predict(Task):
-    """The predictions of a trained pipeline.
+    """The predictions of a trained pipeline. It runs on the CPU: a job has a worker for each core, and every one would fill an
+    accelerator's memory with a network of its own.
 
     Args:
         folder: Where it was saved; or the name of one that comes with korseq.
@@ -129,7 +130,7 @@ class Predict(Task):
     def open(self) -> OpenTask:
         from korseq.pipeline import Pipeline
 
-        pipeline = Pipeline.load(self.folder, threads=1)
+        pipeline = Pipeline.load(self.folder, device="cpu", threads=1)
 
         def run(texts: Iterable[Any]) -> Iterable[Records]:
             return ([answer.as_dict()] for answer in pipeline.stream(texts, precision=self.precision))

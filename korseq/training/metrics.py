@@ -5,6 +5,7 @@ Scores lie in [0, 1] except errors of regression, which are in the units of the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -48,17 +49,14 @@ def classification(gold: Sequence[str], predictions: Sequence[Classification]) -
 def multi_label(gold: Sequence[tuple[str, ...]], predictions: Sequence[MultiLabelClassification]) -> Scores:
     """Micro and macro F1 over label decisions, and the share of texts with exactly the right labels."""
     pairs = [(set(g), set(p.labels)) for g, p in zip(gold, predictions, strict=True)]
-    per_label = {}
-    totals = np.zeros(3, dtype=int)
-    for label in sorted(set().union(*(g | a for g, a in pairs))):
-        counts = [
-            sum(label in g and label in a for g, a in pairs),
-            sum(label in a for _, a in pairs),
-            sum(label in g for g, _ in pairs),
-        ]
-        totals += counts
-        per_label[label] = f1(*counts) | {"support": counts[2]}
-    micro = f1(*totals.tolist())
+    right = Counter(label for g, a in pairs for label in g & a)
+    answered = Counter(label for _, a in pairs for label in a)
+    present = Counter(label for g, _ in pairs for label in g)
+    per_label = {
+        label: f1(right[label], answered[label], present[label]) | {"support": present[label]}
+        for label in sorted(answered | present)
+    }
+    micro = f1(right.total(), answered.total(), present.total())
     values = {
         "micro_f1": micro["f1"],
         "macro_f1": float(np.mean([s["f1"] for s in per_label.values()])) if per_label else 0.0,

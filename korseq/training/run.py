@@ -82,29 +82,27 @@ def run(
         resume: Continue from the folder's checkpoint.
         identity: Of the settings and the data; see `write_checkpoint`.
         progress: Show a progress bar and dev scores on stderr.
-        device: A CPU keeps the training off an accelerator that is there; otherwise accelerate decides.
+        device: Where a single process trains; None for what accelerate finds. Of several, each has an accelerator of its own, but
+            on CPUs.
         others: What else is told of every step.
         fresh: Names of parameters that learn like the head; see `new_state`.
     """
-    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.utils import broadcast
 
-    # Buffers never change in training: it is enough to send them once.
-    fixed = DistributedDataParallelKwargs(broadcast_buffers=False)
-    accelerator = Accelerator(cpu=device is not None and device.type == "cpu", kwargs_handlers=[fixed])
-    model.to(accelerator.device)
-    for buffer in model.buffers():
-        broadcast(buffer)
-    processes = accelerator.num_processes
-    state = new_state(model, settings, fresh)
-    if folder is not None:
-        if resume:
-            read_checkpoint(folder, state, identity, processes)
-        elif accelerator.is_main_process:
-            # An earlier run's checkpoint, which a later resume must not take for this one's.
-            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-    total = first_steps(data.widths, settings, processes)[-1]
     with ExitStack() as stack:
+        accelerator = stack.enter_context(_accelerator(device))
+        model.to(accelerator.device)
+        for buffer in model.buffers():
+            broadcast(buffer)
+        processes = accelerator.num_processes
+        state = new_state(model, settings, fresh)
+        if folder is not None:
+            if resume:
+                read_checkpoint(folder, state, identity, processes)
+            elif accelerator.is_main_process:
+                # An earlier run's checkpoint, which a later resume must not take for this one's.
+                (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+        total = first_steps(data.widths, settings, processes)[-1]
         reports: list[Report] = []
         if accelerator.is_main_process:
             if progress:
@@ -129,6 +127,28 @@ def run(
     elif state.average:
         model.load_state_dict(state.average)
     return Outcome(state.step, state.best_step, state.best_score, stopped and not state.finished)
+
+
+@contextmanager
+def _accelerator(device: torch.device | None) -> Iterator[Accelerator]:
+    """On the device, whatever earlier runs of this process were on. The settings say how to train, and no variables of the
+    environment, of which `accelerate launch` sets some."""
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import GradientAccumulationPlugin
+
+    with ExitStack() as stack:
+        if processes() == 1:
+            AcceleratorState._reset_state(True)  # or it would stay on the device of the first run
+            if device is not None and device.type == "cuda" and device.index is not None:
+                stack.enter_context(torch.cuda.device(device))  # accelerate takes the current one
+        yield Accelerator(
+            cpu=device is not None and device.type == "cpu",
+            mixed_precision="no",
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            # Buffers never change in training: it is enough to send them once.
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
 
 
 def _agreed(accelerator: Accelerator, stop: bool, finished: bool) -> tuple[bool, bool]:

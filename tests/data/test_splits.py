@@ -40,6 +40,25 @@ def test_numbers_are_split_without_regard_to_labels() -> None:
     assert (len(larger), len(smaller)) == (80, 20)
 
 
+def test_rare_labels_give_together() -> None:
+    labels = [*LABELS, *(f"드문 {i // 4}" for i in range(40)), "하나"]
+    larger, smaller = stratified_split(labels, 0.1, seed=0)
+    assert len(smaller) == 14
+    assert {labels[i] for i in larger} == set(labels)
+    common = set(range(len(LABELS)))
+    assert common & set(smaller) == set(stratified_split(LABELS, 0.1, seed=0)[1])
+
+
+def test_of_several_labels_each_keeps_an_example() -> None:
+    """Combinations that only one example has can be given, labels that only one has cannot."""
+    combinations = [(f"가{i % 30}", f"나{i % 32}") for i in range(480)]
+    labels = [("같음",)] * 20 + combinations + [("하나", "가0")]
+    larger, smaller = stratified_split(labels, 0.1, seed=0)
+    assert len(smaller) == 50
+    assert {name for i in larger for name in labels[i]} == {name for several in labels for name in several}
+    assert len(labels) - 1 in larger
+
+
 @pytest.mark.parametrize("labels", [[], ["긍정"]])
 def test_fewer_than_two_examples_are_refused(labels: list[str]) -> None:
     with pytest.raises(DataError, match="cannot be split"):
@@ -55,10 +74,15 @@ def test_parts_are_a_partition_that_keeps_order_and_labels(labels: list[str], fr
     assert larger
     assert smaller
     if max(Counter(labels).values()) * fraction >= 1:  # else the split is without regard to labels
+        of_rare, due = 0, 0.0
         for label, count in Counter(labels).items():
             given_away = sum(labels[i] == label for i in smaller)
             assert given_away < count
-            assert abs(given_away - min(count * fraction, count - 1)) <= 0.5
+            if min(round(count * fraction), count - 1):
+                assert abs(given_away - min(count * fraction, count - 1)) <= 0.5
+            else:
+                of_rare, due = of_rare + given_away, due + count * fraction
+        assert of_rare <= due + 0.5
 
 
 @given(st.lists(st.sampled_from("가나다라마바사아"), min_size=2), st.floats(0.01, 0.99), st.integers(0, 99))

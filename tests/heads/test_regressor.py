@@ -59,6 +59,10 @@ def test_values_must_differ(values: list[object]) -> None:
         Regressor().learn_labels(values)
 
 
+def test_rows_are_shared_out_whatever_their_numbers() -> None:
+    assert len({Regressor().stratum(number) for number in (0, 0.0, 3.5, "7")}) == 1
+
+
 def test_there_are_no_labels() -> None:
     assert Regressor().learn_labels([1, 2]) == NONE
     assert Regressor().metric == "regression"

@@ -18,7 +18,7 @@ from korseq.nn.decoders import (
     RNNDecoder,
     TransformerDecoder,
 )
-from korseq.nn.encoders import Encoded
+from korseq.nn.encoders import Encoded, recurrent
 
 D, H, B, T, S = 6, 8, 3, 5, 4
 
@@ -71,6 +71,23 @@ def test_step_by_step_equals_teacher_forcing(settings: Any) -> None:
             assert torch.allclose(decoded.attention[:, 0], whole.attention[:, place], atol=1e-5)
     assert whole.states.shape == (B, S, decoder.output_size)
     assert (whole.attention is not None) == settings.attends
+
+
+@pytest.mark.parametrize("settings", DECODERS.values(), ids=DECODERS)
+def test_recurrences_ignore_autocast_where_it_is_float16(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recurrent, "FLOAT32_DEVICES", {"cpu"})
+    decoder, (encoded, mask) = build(settings), source()
+    embedded = torch.randn(B, S, D)
+    exact = decoder(embedded, encoded, mask).states
+    with torch.autocast("cpu", torch.bfloat16):
+        whole = decoder(embedded, encoded, mask).states
+        state = decoder.start(encoded, mask)
+        for place in range(S):
+            decoded, state = decoder.step(embedded[:, place : place + 1], state)
+            if not settings.attends:
+                torch.testing.assert_close(decoded.states[:, 0], whole[:, place], rtol=0, atol=1e-6)
+    assert isinstance(settings, TransformerDecoder) or state.cache["hidden"].dtype == torch.float32
+    torch.testing.assert_close(whole.float(), exact, rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize("settings", DECODERS.values(), ids=DECODERS)

@@ -12,6 +12,7 @@ from helpers import Padded, padded_batch
 from torch import Tensor, nn
 
 from korseq.nn import GRU, LSTM, RNN, Dense, Encoded, Encoder, EncoderModule, SelfAttention, Stack, Transformer
+from korseq.nn.encoders import recurrent
 from korseq.nn.encoders.attention import sinusoids
 from korseq.nn.masks import last_of
 from korseq.registry import components
@@ -142,6 +143,21 @@ def test_evaluation_is_deterministic_and_bfloat16_is_close(encoders: tuple[Encod
     with torch.autocast("cpu", torch.bfloat16):
         rough = module(padded.vectors, padded.mask)
     torch.testing.assert_close(rough.final.float(), exact.final, rtol=0.05, atol=0.1)
+
+
+@pytest.mark.parametrize("cls", [RNN, LSTM, GRU])
+def test_recurrences_ignore_autocast_where_it_is_float16(
+    cls: type[RNN], padded: Padded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recurrent, "FLOAT32_DEVICES", {"cpu"})
+    module = build((cls(5, layers=2, bidirectional=True),))
+    exact = module(padded.vectors, padded.mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        states, final = module(padded.vectors.bfloat16().float(), padded.mask)
+        rounded = module(padded.vectors.bfloat16(), padded.mask)
+    assert states.dtype == final.dtype == rounded.states.dtype == torch.float32
+    assert torch.equal(states, rounded.states)
+    torch.testing.assert_close(states, exact.states, rtol=0, atol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import EXAMPLES
 
 from korseq import Pipeline, model
@@ -42,6 +43,12 @@ def test_predictions_are_those_of_the_pipeline(folder: Path, trained: Pipeline) 
     texts = [text for text, _ in EXAMPLES]
     assert [of_text[0]["label"] for of_text in records(Predict(folder), texts)] == [p.label for p in trained(texts)]
     assert Predict(folder).open().columns == trained.columns
+
+
+def test_a_network_leaves_accelerators_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("korseq.pipeline.default_device", lambda: torch.device("meta"))
+    (answer,) = records(Predict(folder), [EXAMPLES[0][0]])
+    assert answer[0]["label"] == EXAMPLES[0][1]
 
 
 def test_a_network_gives_signs_of_life(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

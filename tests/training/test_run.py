@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
 from helpers import equal_weights, scores_on, synthetic_data, tiny_model
 from safetensors.torch import load_file
 
@@ -225,6 +226,53 @@ def test_a_new_run_cannot_be_resumed_from_an_earlier_ones_checkpoint(tmp_path: P
         train(model_of(), tmp_path)
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         train(model_of(), tmp_path, resume=True)
+
+
+# Where, and how --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_on_the_cpu_may_follow_one_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What accelerate remembers of it."""
+    Accelerator()
+    for state in (PartialState, AcceleratorState):
+        monkeypatch.setitem(state._shared_state, "device", torch.device("meta"))
+    model = model_of()
+    run(model, DATA, replace(SETTINGS, epochs=1), None, progress=False, device=torch.device("cpu"))
+    assert {p.device.type for p in model.parameters()} == {"cpu"}
+
+
+@pytest.mark.parametrize(("device", "current"), [("cuda:1", ["cuda:1"]), ("cuda", []), ("cpu", []), ("cpu:0", [])])
+def test_the_accelerator_with_a_number_is_the_current_one(
+    device: str, current: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[str] = []
+
+    @contextmanager
+    def made_current(device: torch.device) -> Iterator[None]:
+        entered.append(str(device))
+        yield
+
+    monkeypatch.setattr(torch.cuda, "device", made_current)
+    run(model_of(), DATA, replace(SETTINGS, epochs=1), None, progress=False, device=torch.device(device))
+    assert entered == current
+
+
+def test_the_environment_does_not_change_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`accelerate launch` sets both."""
+    seen = []
+
+    def looked_at(
+        _state: object, _data: object, _settings: object, found: Accelerator, _evaluate: object
+    ) -> list[Step]:
+        seen.append((found.mixed_precision, found.gradient_accumulation_steps))
+        return []
+
+    monkeypatch.setattr("korseq.training.run.train", looked_at)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    AcceleratorState._reset_state(True)  # as in a new process
+    train(model_of())
+    assert seen == [("no", 1)]
 
 
 # Ending ---------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from korseq.nn.decoders.attention import Attention
 from korseq.nn.decoders.base import Decoded, Decoder, DecoderModule, DecoderState
 from korseq.nn.dropout import Dropout
 from korseq.nn.encoders.base import Encoded
-from korseq.nn.encoders.recurrent import initialize
+from korseq.nn.encoders.recurrent import initialize, recur
 from korseq.registry import Plug, Rate, component, settings
 
 
@@ -95,7 +95,7 @@ class RecurrentDecoder(DecoderModule):
     def forward(self, embedded: Tensor, encoded: Encoded, mask: Tensor, with_attention: bool = False) -> Decoded:
         state = self.start(encoded, mask)
         if not self.before_step and not self.input_feeding:
-            hidden, _ = self.cell(self.dropout(embedded), self._unpacked(state))
+            hidden = recur(self._at_once, self.dropout(embedded), state.cache["hidden"])
             return self._output(hidden, state)
         steps = []
         for place in range(embedded.size(1)):
@@ -123,7 +123,7 @@ class RecurrentDecoder(DecoderModule):
             read.append(context)
         elif self.input_feeding:
             read.append(state.cache["fed"].unsqueeze(1))
-        states, hidden = self._advanced(self.dropout(torch.cat(read, dim=2)), state.cache["hidden"])
+        states, hidden = recur(self._advanced, self.dropout(torch.cat(read, dim=2)), state.cache["hidden"])
         cache = {"hidden": hidden}
         if attention is not None:
             assert self.combine is not None
@@ -133,6 +133,12 @@ class RecurrentDecoder(DecoderModule):
         if self.input_feeding:
             cache["fed"] = decoded.states.squeeze(1)
         return decoded, DecoderState(state.memory, cache)
+
+    def _at_once(self, read: Tensor, hidden: Tensor) -> Tensor:
+        """All steps of the recurrence: read (R, S, D), hidden (R, states, layers, H) → (R, S, H)."""
+        first, *memory = (part.contiguous() for part in hidden.permute(1, 2, 0, 3))  # (layers, R, H)
+        output: Tensor = self.cell(read, (first, memory[0]) if memory else first)[0]
+        return output
 
     def _advanced(self, read: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """One step of the recurrence: read (R, 1, D), hidden (R, states, layers, H) → (R, 1, H), (R, states, layers, H).
@@ -169,8 +175,3 @@ class RecurrentDecoder(DecoderModule):
         asked = queries.reshape(sources, -1, queries.size(2))  # (N, K · S, H)
         context, weights = self.attention(asked, memory["keys"], memory["states"], memory["mask"])
         return context.reshape(*queries.shape[:2], -1), weights.reshape(*queries.shape[:2], -1)
-
-    def _unpacked(self, state: DecoderState) -> Tensor | tuple[Tensor, Tensor]:
-        """The state as torch's recurrence takes it: (layers, B, H), of an LSTM two."""
-        hidden, *cell = (part.contiguous() for part in state.cache["hidden"].permute(1, 2, 0, 3))
-        return (hidden, cell[0]) if cell else hidden

@@ -66,7 +66,7 @@ class TagEmbedding(Embedding):
 
 
 class LookupEmbedding(EmbeddingModule):
-    """A table with one row a token; the row of padding stays zero."""
+    """A table with one row a token; the row of padding stays zero, unless the table is tied: scoring symbols changes it, too."""
 
     def __init__(
         self,

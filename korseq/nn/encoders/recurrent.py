@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from pydantic import Field
@@ -12,6 +13,12 @@ from korseq.nn.dropout import Dropout
 from korseq.nn.encoders.base import Encoded, Encoder, EncoderModule, Sight
 from korseq.nn.masks import last_of, reorder, reversal_of
 from korseq.registry import Rate, component, settings
+
+# Where recurrences compute in float32. Under autocast, cuDNN's compute in float16 whatever its type is, and training has no loss
+# scaling to keep small gradients in that range.
+FLOAT32_DEVICES = frozenset({"cuda"})
+
+_Result = TypeVar("_Result")
 
 
 @settings
@@ -130,10 +137,19 @@ class Recurrent(EncoderModule):
     def _read(cell: nn.Module, inputs: Tensor, mask: Tensor, reversal: Tensor | None) -> tuple[Tensor, Tensor]:
         """States in the order of the text, and the state after the last token read: (B, T, H), (B, H)."""
         if reversal is None:
-            states: Tensor = cell(inputs)[0]
+            states: Tensor = recur(cell, inputs)[0]
             return states, last_of(states, mask)
-        states = cell(reorder(inputs, reversal))[0]
+        states = recur(cell, reorder(inputs, reversal))[0]
         return reorder(states, reversal), last_of(states, mask)
+
+
+def recur(recurrence: Callable[..., _Result], *vectors: Tensor) -> _Result:
+    """What a recurrence makes of vectors, in float32 where it must; see `FLOAT32_DEVICES`."""
+    device = vectors[0].device.type
+    if device not in FLOAT32_DEVICES:
+        return recurrence(*vectors)
+    with torch.autocast(device, enabled=False):
+        return recurrence(*(v.float() for v in vectors))
 
 
 class Unrolled(nn.Module):
