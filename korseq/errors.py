@@ -32,6 +32,10 @@ class DataError(KorseqError):
         super().__init__(f"{place}: {message}" if place else message)
 
 
+class LostSourceError(DataError):
+    """The rows of a source do not come to their end. Those of a network may come another time."""
+
+
 class ColumnError(DataError):
     """A column that a source does not have."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -22,15 +22,24 @@ class _Sizeless(_Quiet):
             super().send_header(keyword, value)
 
 
+class _Broken(_Quiet):
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        outputfile.write(source.read(1000))
+
+
+_HANDLERS = {"": _Quiet, "sizeless": _Sizeless, "broken": _Broken}
+
+
 @contextmanager
-def served(folder: Path, tells_sizes: bool = True) -> Iterator[str]:
+def served(folder: Path, weakness: Literal["", "sizeless", "broken"] = "", port: int = 0) -> Iterator[str]:
     """The address under which the files of a folder can be read.
 
     Args:
-        tells_sizes: Without, no file can be read but from its beginning to its end.
+        weakness: "sizeless": no file can be read but from its beginning to its end; "broken": every file breaks off after its
+            first kilobyte.
     """
-    handler = functools.partial(_Quiet if tells_sizes else _Sizeless, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    handler = functools.partial(_HANDLERS[weakness], directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:

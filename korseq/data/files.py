@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
-from korseq.errors import DataError
+from korseq.errors import DataError, LostSourceError
 
 
 def _zstandard(file: IO[bytes]) -> IO[bytes]:
@@ -60,10 +61,11 @@ class File:
         Raises:
             OSError: If it cannot be opened; and, as every read may, anything of `READ_ERRORS`.
             DataError: If it is a URL of which `reached` says so.
+            LostSourceError: In every read, if the connection breaks off.
         """
         if is_remote(self.name):
             with reached(self.name) as (system, path):
-                self._raw = system.open(path, "rb")
+                self._raw = cast("IO[bytes]", _Remote(system.open(path, "rb"), self.name))
         else:
             self._raw = Path(self.name).open("rb")  # noqa: SIM115
         decompressed = _DECOMPRESSED.get(PurePosixPath(path_in(self.name).lower()).suffix)
@@ -76,6 +78,41 @@ class File:
 
     def __str__(self) -> str:
         return self.name
+
+
+class _Remote(io.BufferedIOBase):
+    """A file of a network, of which a read that fails does not say that the file is damaged."""
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._file, self._name = file, name
+
+    def read(self, size: int | None = -1) -> bytes:
+        try:
+            return self._file.read(-1 if size is None else size)
+        except Exception as error:  # in the words of many clients
+            raise LostSourceError(
+                f"cannot be read to its end ({type(error).__name__}: {error}); try again; a corpus job then goes on where it was",
+                self._name,
+            ) from error
+
+    read1 = read
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._file.seekable()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 def is_file(name: str | Path) -> bool:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from korseq.data.formats import Row
-from korseq.errors import DataError, KorseqError
+from korseq.errors import DataError, KorseqError, LostSourceError
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -19,10 +19,6 @@ HUB_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
 
 # Rows by which a stream is known.
 _KNOWN_BY = 1000
-
-
-class LostSourceError(DataError):
-    """The rows of a dataset do not come to their end. Those of a network may come another time."""
 
 
 def from_hub(name: str, subset: str | None, split: str, streaming: bool = False) -> Dataset | IterableDataset:

@@ -61,9 +61,6 @@ class EachStep(Head):
     def canonical(self, value: Any) -> tuple[Any, ...]:
         return tuple(map(self.head.canonical, _steps(value)))
 
-    def stratum(self, value: Any) -> str:
-        return ""  # all sequences are alike
-
     def build(self, input_size: int, labels: LabelSet, stages: Sequence[EmbeddingModule] = ()) -> EachStepModule:
         head = self.head
         if isinstance(head, Classifier | Regressor):

@@ -108,9 +108,6 @@ class LanguageModel(Head):
     def target(self, value: Any, labels: LabelSet) -> str:
         return ""  # a text is its own
 
-    def stratum(self, value: Any) -> str:
-        return ""  # all rows are alike
-
     def contradictions(self) -> list[str]:
         names = sorted(chosen(self.search) & {"max_ratio", "max_extra", "coverage_penalty"})
         return [

@@ -75,9 +75,6 @@ class Regressor(Head):
     def columns(self, labels: LabelSet) -> Mapping[str, Shape]:
         return {"value": float}
 
-    def stratum(self, value: Any) -> str:
-        return ""  # numbers are in proportion in a random part; few are equal
-
     def lesson(self, answers: Sequence[Mapping[str, Any]]) -> float:
         """The mean."""
         return fmean(answer["value"] for answer in answers)

@@ -101,9 +101,6 @@ class Seq2Seq(Head):
     def canonical(self, value: Any) -> str:
         return self.target(value, LabelSet([]))
 
-    def stratum(self, value: Any) -> str:
-        return ""  # all rows are alike
-
     def lesson(self, answers: Sequence[Mapping[str, Any]]) -> str:
         """What the one teacher wrote (Kim & Rush 2016, section 3.2)."""
         if len(answers) > 1:

@@ -126,9 +126,6 @@ class Tagger(Head):
             return {"words": [{"text": str, "tag": str, **place, "morphemes": [[str]], "known": bool}]}
         return {"entities": [{"text": str, "label": str, **place, "particle": str}]}
 
-    def stratum(self, value: Any) -> str:
-        return ""  # a text has many labels; in a random part they are in proportion
-
     def target(self, value: Any, labels: LabelSet) -> tuple[LabeledSpan, ...]:
         """The spans of a text, in characters. Words may have tags that no training data has: there are too many combinations
         of morphemes."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from korseq.data.columns import TEXT_NAMES, column_called, find_column
 from korseq.data.files import File, is_file, is_remote, path_in, reached
 from korseq.data.formats import FORMATS, Row, no_reader, plain_lines, text_in, without_surrogates
-from korseq.data.hub import HUB_NAME, LostSourceError, dataset_rows, fingerprint, from_hub
-from korseq.errors import DataError, did_you_mean
+from korseq.data.hub import HUB_NAME, dataset_rows, fingerprint, from_hub
+from korseq.errors import DataError, LostSourceError, did_you_mean
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset

@@ -68,7 +68,7 @@ def test_a_file_of_a_web_server_whose_address_has_a_query(tmp_path: Path) -> Non
 def test_a_web_server_that_does_not_say_how_long_a_file_is(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_bytes(TABLE)
     pq.write_table(pa.table({"text": ["영화가 좋다"], "label": ["긍정"]}), tmp_path / "a.parquet")
-    with served(tmp_path, tells_sizes=False) as address:
+    with served(tmp_path, "sizeless") as address:
         assert read(f"{address}/a.tsv", DataSettings())["label"] == ["긍정", "부정"]
         with pytest.raises(DataError, match=r"a\.parquet: is no readable Parquet file: Cannot seek"):
             read(f"{address}/a.parquet", DataSettings())

@@ -26,8 +26,7 @@ from corpus_tasks import CRASHES, EXITS, RAISES, REASONS, SLEEPS, GivenWords, Wo
 from web_server import served
 
 from korseq.data import formats
-from korseq.data.hub import LostSourceError
-from korseq.errors import CheckpointError, ConfigError, DataError, ProcessingError, StaleJobError
+from korseq.errors import CheckpointError, ConfigError, DataError, LostSourceError, ProcessingError, StaleJobError
 from korseq.processing import IndexTerms, Task, Tokenize, TooManyRejectedError, chunks, job, journal, pool, process
 from korseq.processing.corpus import Corpus
 from korseq.processing.journal import JobFolder, Journal, Progress
@@ -278,6 +277,20 @@ def test_sources_of_a_web_server(tmp_path: Path) -> None:
         os.utime(tmp_path / "b.txt", (0, 0))
         assert Corpus((queried,)).identity() != before
     assert [row["words"] for row in read_lines(tmp_path / "out.jsonl")] == [["하나"], [], ["둘"], ["셋", "넷"]]
+
+
+def test_a_web_server_that_breaks_off_stops_a_job_which_then_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("".join(f"{i}번째 글\n" for i in range(2000)), encoding="utf-8")
+    out = tmp_path / "out.jsonl"
+    with served(tmp_path, "broken") as address:
+        source = f"{address}/a.txt"
+        with pytest.raises(LostSourceError, match=r"a\.txt: cannot be read to its end .* try again"):
+            run(source, out)
+    port = int(address.rpartition(":")[2])
+    with served(tmp_path, port=port):
+        summary = run(source, out)
+    assert (summary.written, summary.rejected) == (2000, 0)
+    assert [row["words"] for row in read_lines(out)][-1] == ["1999번째", "글"]
 
 
 def test_a_dataset_on_the_hub_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
