@@ -592,7 +592,7 @@ def test_process_predicts_a_corpus_and_its_exit_status_tells_of_rows_set_aside(r
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [row["label"] for row in rows] == [row["gold"] for row in rows] == [label for _, label in EXAMPLES]
     assert b"8 rows from 8 in" in first.stderr
-    assert b"nothing was left to do" in program("process", run, source, "--keep", "gold=label", "--out", out).stderr
+    assert b"nothing was left to do" in korseq("process", run, source, "--keep", "gold=label", "--out", out).stderr
     assert (
         b"belongs to another job: options keep"
         in korseq("process", run, source, out, "--keep", "id=text", code=1).stderr
