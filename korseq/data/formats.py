@@ -282,10 +282,8 @@ def _parquet(file: File) -> tuple[list[str], Iterator[Row]]:
 
     try:
         table = pq.ParquetFile(file.open())
-    except (
-        ValueError,
-        *READ_ERRORS,
-    ) as error:  # also Arrow's own; and of a web server that sends files only as a whole
+    # ValueError: Arrow's own, and of a web server that sends files only as a whole.
+    except (ValueError, *READ_ERRORS) as error:
         raise DataError(f"is no readable Parquet file: {error}", file.name) from error
     return list(table.schema_arrow.names), _of_batches(file, table.iter_batches(_BATCH))
 
