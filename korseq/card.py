@@ -83,6 +83,8 @@ def _notes(config: Config) -> list[str]:
     features = {stage.feature for stage in (*config.embeddings, *config.head.stages)}
     if config.head.unit is not None and config.tokenizer.has_tags and {"tag", "morpheme", "kiwi"} & features:
         notes.append("The analyzer's own part-of-speech tags of the tokens are an input feature like any other.")
+    if "name" in features:
+        notes.append("Names are looked up in a list that comes with korseq, made of mecab-ko-dic (Apache-2.0).")
     if any(isinstance(stage, KiwiVectors) and stage.freeze for stage in config.embeddings):
         notes.append(
             "Word vectors are those inside the Kiwi model named below (Apache-2.0); they are taken from the installed Kiwi again "

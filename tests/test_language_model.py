@@ -204,6 +204,7 @@ def test_what_cannot_be_written_is_refused() -> None:
         ({"sequence": SequenceOptions()}, "sequence.add_bos_eos: must be true"),
         ({"head": LanguageModel(feature="form")}, "no stage of the type Embedding reads the feature 'form'"),
         ({"embedding": [Embedding(8), NGramEmbedding(8)]}, "embedding.1.feature: 'eojeol_ngrams' shows letters"),
+        ({"embedding": [Embedding(8), Embedding(8, feature="name")]}, "embedding.1.feature: 'name' shows letters"),
         (
             {"head": LanguageModel(search=Beam(max_ratio=3.0, coverage_penalty=0.1))},
             r"(?s)search.coverage_penalty: has no meaning for a LanguageModel.*search.max_ratio: has no meaning",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from korseq.text.alignment import Analysis
 from korseq.text.characters import CharacterTable, jamo, syllables
 from korseq.text.clean import clean
+from korseq.text.names import name_marks
 from korseq.text.ngrams import NGramTable, ngrams
 from korseq.text.vocabulary import Vocabulary
 
@@ -104,6 +105,7 @@ FEATURES: dict[str, Feature] = {
     "form_ngrams": Feature(forms, ngrams, NGramTable),
     "tag": Feature(lambda analysis: analysis.tags),
     "place": Feature(places),
+    "name": Feature(name_marks),
     "eojeol": Feature(eojeols),
     "eojeol_ngrams": Feature(eojeols, ngrams, NGramTable),
 }
