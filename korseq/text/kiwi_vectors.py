@@ -19,7 +19,7 @@ from io import BytesIO
 from itertools import count, product, starmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,9 +165,15 @@ def recover(
     return vectors
 
 
+def _similarity(instance: Kiwi) -> Callable[[Any, int], float]:
+    """Kiwi's own `morpheme_similarity`, without the Python around it that tells a `Token` from an id: four times as fast."""
+    similarity: Callable[[Any, int], float] = super(type(instance), instance).morpheme_similarity
+    return similarity
+
+
 def _similarities(instance: Kiwi, ids: Sequence[int], landmarks: Sequence[int]) -> NDArray[np.float64]:
     """(ids, landmarks)."""
-    calls = starmap(instance.morpheme_similarity, product(ids, landmarks))
+    calls = starmap(_similarity(instance), product(ids, landmarks))
     found = np.fromiter(calls, np.float64, len(ids) * len(landmarks)).reshape(len(ids), len(landmarks))
     if np.isnan(found).any():
         raise ConfigError(f"Kiwi's model {_model()} has no vectors for the morphemes that korseq asks it for")
@@ -180,7 +186,7 @@ def _tokens(instance: Kiwi, known: int, ids: Iterable[int]) -> dict[str, int]:
     The first `known` ids have vectors. A later one may be a form of one of those (를 of 을): asked for form and tag
     instead of the id, Kiwi compares what its language model reads, and two similarities tell which morpheme that is.
     """
-    similarity = instance.morpheme_similarity
+    similarity = _similarity(instance)
     of: dict[tuple[float, ...], int] = {}
     rows: dict[str, int] = {}
     for id in ids:

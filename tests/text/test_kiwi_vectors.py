@@ -227,6 +227,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, instance: Kiwi) -> list[object]:
         return ShortKiwi(instance)
 
     monkeypatch.setattr(kiwi_vectors, "kiwi", short)
+    monkeypatch.setattr(kiwi_vectors, "_similarity", lambda of: of.morpheme_similarity)
     return options
 
 

@@ -20,7 +20,8 @@ class Embedding(EmbeddingStage):
 
     Args:
         size: Width D of a vector. With pretrained `vectors` it must be theirs.
-        feature: What is looked up: "morpheme" (form and tag), "form", "tag", "eojeol", ….
+        feature: What is looked up: "morpheme" (form and tag), "form", "tag", "place" (whether it begins a word), "name" (how it
+            stands in what a list of 385,000 names knows), "eojeol", ….
         min_count: Rarer tokens of the training data are unknown.
         max_size: At most so many tokens, specials included; the most frequent stay.
         dropout: Share of the vectors' elements that training sets to zero.
