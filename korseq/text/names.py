@@ -43,22 +43,24 @@ def name_marks(analysis: Analysis) -> Sequence[str]:
     """
     names = known_names()
     forms, starts, ends = analysis.forms, analysis.starts, analysis.ends
-    marks = ["O"] * len(forms)
+    count = len(forms)
+    marks: list[str] = []
     first = 0
-    while first < len(forms):
-        name, last, kinds = forms[first], first, names.get(forms[first])
-        length = len(name)
-        for i in range(first + 1, min(first + _MOST_TOKENS, len(forms))):
-            if starts[i] != ends[i - 1] or len(name) > _LONGEST:
-                break
+    while first < count:
+        name = forms[first]
+        last, kinds, length = first, names.get(name), len(name)
+        i = first + 1
+        while i < count and starts[i] == ends[i - 1] and i < first + _MOST_TOKENS and len(name) <= _LONGEST:
             name += forms[i]
-            if name in names:
-                last, kinds, length = i, names[name], len(name)
+            found = names.get(name)
+            if found is not None:
+                last, kinds, length = i, found, len(name)
+            i += 1
         if kinds is None:
-            marks[first] = _beginning(forms[first], names)
+            marks.append(_beginning(forms[first], names))
         else:
-            places = "S" if last == first else "B" + "I" * (last - first - 1) + "E"
-            marks[first : last + 1] = [f"{place}{kinds}{min(length, 4)}" for place in places]
+            mark = f"{kinds}{min(length, 4)}"
+            marks += ["S" + mark] if last == first else ["B" + mark, *["I" + mark] * (last - first - 1), "E" + mark]
         first = last + 1
     return marks
 
