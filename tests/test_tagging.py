@@ -412,6 +412,26 @@ def test_texts_without_words_are_answered(words: Pipeline) -> None:
     assert [len(answer) for answer in words(["", "  ", "\n"])] == [0, 0, 0]  # type: ignore[arg-type]
 
 
+# Names ----------------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_found_that_training_never_saw(tmp_path: Path) -> None:
+    rows = [(f"{who}이 왔다", [(0, len(who), "PER")]) for who in ("이순신", "김유신", "정약용", "신윤복")]
+    rows += [(f"{who}이 왔다", []) for who in ("선생님", "손님", "가을", "소식")]
+    pipeline = Pipeline(
+        embedding=Embedding(8, feature="name", min_count=1), encoder=GRU(16), head=Tagger(hidden_size=16), device="cpu"
+    )
+    pipeline.fit(
+        rows, rows, training=Training(epochs=20, batch_size=2, learning_rate=1e-2, precision="fp32"), progress=False
+    )
+    texts = ["안중근이 왔다", "세상이 왔다"]
+    answers = pipeline(texts)
+    assert [[(e.text, e.label) for e in answer.found] for answer in answers] == [[("안중근", "PER")], []]
+    pipeline.save(tmp_path)
+    assert Pipeline.load(tmp_path)(texts) == answers
+    assert "made of mecab-ko-dic (Apache-2.0)" in (tmp_path / "card.md").read_text(encoding="utf-8")
+
+
 # Kiwi's vectors -------------------------------------------------------------------------------------------------------
 
 
