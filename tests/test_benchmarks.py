@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import struct
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,7 @@ from korseq.text import Subwords, WhitespaceTokenizer
 from korseq.text.features import FEATURES
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+import name_list
 from throughput import parameters_read, size_of
 
 SCRIPTS = sorted((Path(__file__).parent / "benchmarks").rglob("*.py"))
@@ -33,6 +35,29 @@ def test_what_benchmarks_import_is_there(path: Path) -> None:
             module = import_module(node.module)
             for alias in node.names:
                 assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
+
+
+def test_names_are_read_out_of_a_compiled_dictionary() -> None:
+    entries = [
+        ("NNP,인명,T,이순신,*,*,*,*", 4104),
+        ("NNG,*,F,이번,*,*,*,*", -344),
+        ("NNP,인명,T,이번,*,*,*,*", 5325),
+        ("NNP,지명,T,정선,*,*,*,*", 5723),
+        ("NNP,인명,T,정선,*,*,*,*", 5724),
+        ("NNP,지명,T,정선,*,*,*,*", 6000),
+        ("NNP,*,T,정선,*,*,*,*", 5000),
+        ("NNG,장소,F,구청,*,*,*,*", 3000),
+        ("NNG,행위,F,도전,*,*,*,*", 1803),
+        ("NNP,인명,T,휴,*,*,*,*", 4104),
+        ("NNP,*,*,KBS,*,*,*,*", 4104),
+    ]
+    trie, tokens, features = bytes(24), b"", b""
+    for feature, cost in entries:
+        tokens += struct.pack("<HHHhII", 1, 1, 0, cost, len(features), 0)
+        features += feature.encode() + b"\0"
+    header = struct.pack("<10I32s", 0, 102, 0, len(entries), 1, 1, len(trie), len(tokens), len(features), 0, b"UTF-8")
+    found = name_list.names(header + trie + tokens + features)
+    assert found == {"P": ["이순신"], "p": ["이번"], "LOP": ["정선"], "F": ["구청"]}
 
 
 # How many parameters a prediction reads ----------------------------------------------------------------------------------

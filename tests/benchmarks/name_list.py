@@ -11,10 +11,10 @@ names. The letter is small where a reading as another word costs less: 이후 (p
 
 from __future__ import annotations
 
+import argparse
 import lzma
 import re
 import struct
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +50,16 @@ def names(dictionary: bytes) -> dict[str, list[str]]:
     return found
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dictionary", type=Path)
+    parser.add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    lines = [
+        f"{kinds} {' '.join(words)}\n" for kinds, words in sorted(names(arguments.dictionary.read_bytes()).items())
+    ]
+    arguments.out.write_bytes(lzma.compress("".join(lines).encode(), preset=9 | lzma.PRESET_EXTREME))
+
+
 if __name__ == "__main__":
-    source, target = map(Path, sys.argv[1:])
-    lines = [f"{kinds} {' '.join(words)}\n" for kinds, words in sorted(names(source.read_bytes()).items())]
-    target.write_bytes(lzma.compress("".join(lines).encode(), preset=9 | lzma.PRESET_EXTREME))
+    main()
