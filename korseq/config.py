@@ -301,7 +301,7 @@ def _language_model_contradictions(config: Config) -> list[str]:
             f"{_SEEN[SIGHT[head.direction]]}; {_REMEDIES[head.direction]}"
         )
     for i, stage in enumerate(config.embeddings):
-        if stage.feature in ("eojeol", "eojeol_ngrams", "name"):
+        if stage.feature in FEATURES and FEATURES[stage.feature].looks_around:
             place = f"embedding.{i}" if len(config.embeddings) > 1 else "embedding"
             mistakes.append(f"{place}.feature: '{stage.feature}' shows letters of the tokens that are to be told")
     return mistakes

@@ -42,12 +42,14 @@ class Feature:
         parts: From a key to its parts, which the vocabulary then lists; None for a feature without parts.
         table: Looks up the parts of many keys at once, in a vocabulary; there is one exactly if there are parts.
         fallback: From a symbol that the vocabulary does not list to one that stands for it; None for no such thing.
+        looks_around: Whether a token's symbol tells of its neighbours, which a language model must not be told.
     """
 
     symbols: Callable[[Analysis], Sequence[str]]
     parts: Callable[[str], list[str]] | None = None
     table: Callable[[Vocabulary], PartsTable] | None = None
     fallback: Callable[[str], str] | None = None
+    looks_around: bool = False
 
     def ids(self, vocabulary: Vocabulary) -> Callable[[Sequence[str]], list[int]]:
         """The look-up of symbols in a vocabulary."""
@@ -105,7 +107,7 @@ FEATURES: dict[str, Feature] = {
     "form_ngrams": Feature(forms, ngrams, NGramTable),
     "tag": Feature(lambda analysis: analysis.tags),
     "place": Feature(places),
-    "name": Feature(name_marks),
-    "eojeol": Feature(eojeols),
-    "eojeol_ngrams": Feature(eojeols, ngrams, NGramTable),
+    "name": Feature(name_marks, looks_around=True),
+    "eojeol": Feature(eojeols, looks_around=True),
+    "eojeol_ngrams": Feature(eojeols, ngrams, NGramTable, looks_around=True),
 }
