@@ -15,10 +15,19 @@ from korseq.data.encoded import cache_folder
 from korseq.errors import CheckpointError, ConfigError
 from korseq.labels import LabelSet
 from korseq.model import SequenceModel
-from korseq.nn.embeddings import Embedding, EmbeddingModule, Embeddings, EmbeddingStage, ProjectedVectors
+from korseq.nn.embeddings import (
+    LENGTH,
+    ContextVectors,
+    Embedding,
+    EmbeddingModule,
+    Embeddings,
+    EmbeddingStage,
+    ProjectedVectors,
+)
 from korseq.nn.encoders.base import Stack
 from korseq.prepare import TARGET, piece_vocabularies, unit_feature
 from korseq.specials import SPECIALS
+from korseq.text.kiwi_contexts import LeftContexts, left_contexts
 from korseq.text.kiwi_vectors import MorphemeVectors, centred, morpheme_vectors
 from korseq.text.vectors import read_vectors
 from korseq.text.vocabulary import Vocabulary
@@ -32,6 +41,11 @@ def _vectors() -> MorphemeVectors:
 def _vectors_in(folder: Path) -> MorphemeVectors:
     """Read once: their checksum takes a tenth of a second."""
     return morpheme_vectors(folder)
+
+
+@lru_cache(maxsize=1)
+def _contexts() -> LeftContexts:
+    return left_contexts()
 
 
 def fixed_vocabularies(config: Config) -> dict[str, Vocabulary]:
@@ -99,19 +113,24 @@ def _stage(stage: EmbeddingStage, vocabulary: Vocabulary, pretrained: bool, miss
     if pretrained and isinstance(module, ProjectedVectors):
         vectors = _vectors()
         module.fill(_table(vectors), torch.from_numpy(vectors.landmarks))
+    elif pretrained and isinstance(module, ContextVectors):
+        _fill_contexts(module)
     return module
-
-
-# The table is scaled so that its elements are about 1, as what the other stages learn to give: with vectors of length 1 the
-# encoder would hardly see them beside the others (KMOU-NER F1 0.01 to 0.02 lower).
-_LENGTH = 16.0
 
 
 def _table(vectors: MorphemeVectors) -> Tensor:
     """(V, 256): rows of zeros for the four specials, then the centred vectors of the tokens."""
     table = torch.zeros(len(SPECIALS) + len(vectors.tokens), vectors.vectors.shape[1])
-    table[len(SPECIALS) :] = torch.from_numpy(centred(vectors.vectors)[vectors.ids]).mul_(_LENGTH)
+    table[len(SPECIALS) :] = torch.from_numpy(centred(vectors.vectors)[vectors.ids]).mul_(LENGTH)
     return table
+
+
+def _fill_contexts(module: ContextVectors) -> None:
+    found = _contexts()
+    morphemes = torch.full((len(SPECIALS) + len(_vectors().tokens),), -1, dtype=torch.int32)
+    morphemes[len(SPECIALS) :] = torch.from_numpy(_vectors().ids)
+    ranks, codes, rows, packed = map(torch.from_numpy, (found.ranks, found.codes, found.rows, found.packed))
+    module.fill(morphemes, ranks, codes, rows, packed, found.checksum)
 
 
 def restore_vectors(model: SequenceModel, vocabularies: Mapping[str, Vocabulary], folder: str) -> None:
@@ -121,13 +140,21 @@ def restore_vectors(model: SequenceModel, vocabularies: Mapping[str, Vocabulary]
         CheckpointError: If the Kiwi that is installed has others.
     """
     for stage, feature in zip(model.embeddings.stages, model.embeddings.features, strict=True):
-        if isinstance(stage, ProjectedVectors) and stage.frozen:
-            vectors = _vectors()
-            try:
-                if vectors.tokens != vocabularies[feature].tokens:
-                    raise ValueError("the installed Kiwi model has other morphemes")
+        frozen = isinstance(stage, ContextVectors) or (isinstance(stage, ProjectedVectors) and stage.frozen)
+        if not frozen:
+            continue
+        vectors = _vectors()
+        try:
+            if vectors.tokens != vocabularies[feature].tokens:
+                raise ValueError("the installed Kiwi model has other morphemes")
+            if isinstance(stage, ProjectedVectors):
                 stage.fill(_table(vectors.aligned_to(stage.landmarks.cpu().numpy())), stage.landmarks)
-            except ValueError as error:
-                raise CheckpointError(
-                    f"{folder}: {error}; install the version of kiwipiepy that its card names, or train it again"
-                ) from None
+            elif isinstance(stage, ContextVectors):
+                before = int(stage.checksum)
+                _fill_contexts(stage)
+                if before != int(stage.checksum):
+                    raise ValueError("the installed Kiwi model has other contexts of words")
+        except ValueError as error:
+            raise CheckpointError(
+                f"{folder}: {error}; install the version of kiwipiepy that its card names, or train it again"
+            ) from None

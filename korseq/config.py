@@ -218,11 +218,11 @@ def _contradictions(config: Config) -> list[str]:
     mistakes = _stage_contradictions("embedding", config.embeddings, config.tokenizer)
     mistakes += _stage_contradictions("head.embedding", config.head.stages, config.tokenizer)
     if any(stage.reads_kiwi_vectors() for stage in config.head.stages):
-        mistakes.append("head.embedding: KiwiVectors are of morphemes, not of units; put them into embedding")
+        mistakes.append("head.embedding: what Kiwi's model knows is of morphemes, not of units; put it into embedding")
     if any(stage.reads_kiwi_vectors() for stage in config.embeddings) and not isinstance(
         config.tokenizer, KiwiTokenizer
     ):
-        mistakes.append("embedding: KiwiVectors are of Kiwi's morphemes; use the tokenizer KiwiTokenizer")
+        mistakes.append("embedding: what Kiwi's model knows is of Kiwi's morphemes; use the tokenizer KiwiTokenizer")
     sampled = isinstance(config.tokenizer, SubwordTokenizer) and config.tokenizer.sampling > 0
     if sampled and [stage.feature for stage in config.embeddings] not in (["form"], ["morpheme"]):
         mistakes.append("tokenizer.sampling: is for pipelines whose only embedding stage reads the subwords")
@@ -301,8 +301,12 @@ def _language_model_contradictions(config: Config) -> list[str]:
             f"{_SEEN[SIGHT[head.direction]]}; {_REMEDIES[head.direction]}"
         )
     for i, stage in enumerate(config.embeddings):
+        place = f"embedding.{i}" if len(config.embeddings) > 1 else "embedding"
+        if stage.looks_around:
+            mistakes.append(
+                f"{place}: {type(stage).__name__} tells of the tokens before each, and a language model is to tell these"
+            )
         if stage.feature in FEATURES and FEATURES[stage.feature].looks_around:
-            place = f"embedding.{i}" if len(config.embeddings) > 1 else "embedding"
             mistakes.append(f"{place}.feature: '{stage.feature}' shows letters of the tokens that are to be told")
     return mistakes
 

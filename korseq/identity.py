@@ -15,7 +15,7 @@ from korseq.config import Config, to_toml
 from korseq.data.encoded import EncodedData
 from korseq.data.readers import DataSettings
 from korseq.model import SequenceModel
-from korseq.nn.embeddings import ProjectedVectors
+from korseq.nn.embeddings import ContextVectors, ProjectedVectors
 from korseq.text.vocabulary import Vocabulary
 from korseq.training.settings import Training
 
@@ -38,6 +38,8 @@ def identity_of(
     for stage in model.embeddings.stages:
         if isinstance(stage, ProjectedVectors):  # in another rotation they are other vectors
             digest.update(stage.landmarks.numpy().tobytes())
+        elif isinstance(stage, ContextVectors):
+            digest.update(stage.checksum.numpy().tobytes())
     for weights in start.values():
         digest.update(weights.detach().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -22,7 +22,7 @@ from korseq.data import DataSettings, SequenceOptions
 from korseq.errors import ConfigError, DataError
 from korseq.heads import Classifier, LanguageModel, Regressor, Seq2Seq, Tagger
 from korseq.labelled import read_rows, split_rows
-from korseq.nn import GRU, LSTM, RNN, Dense, Embedding, NGramEmbedding, TagEmbedding, Transformer
+from korseq.nn import GRU, LSTM, RNN, Dense, Embedding, KiwiContexts, NGramEmbedding, TagEmbedding, Transformer
 from korseq.nn.decoders import LSTMDecoder
 from korseq.nn.search import Beam, Sampling
 from korseq.text import CharacterTokenizer, KiwiTokenizer, Subwords, SyllableTokenizer, WhitespaceTokenizer
@@ -205,6 +205,7 @@ def test_what_cannot_be_written_is_refused() -> None:
         ({"head": LanguageModel(feature="form")}, "no stage of the type Embedding reads the feature 'form'"),
         ({"embedding": [Embedding(8), NGramEmbedding(8)]}, "embedding.1.feature: 'eojeol_ngrams' shows letters"),
         ({"embedding": [Embedding(8), Embedding(8, feature="name")]}, "embedding.1.feature: 'name' shows letters"),
+        ({"embedding": [Embedding(8), KiwiContexts(8)]}, "embedding.1: KiwiContexts tells of the tokens before each"),
         (
             {"head": LanguageModel(search=Beam(max_ratio=3.0, coverage_penalty=0.1))},
             r"(?s)search.coverage_penalty: has no meaning for a LanguageModel.*search.max_ratio: has no meaning",

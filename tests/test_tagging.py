@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from datasets import Dataset
 from helpers import equal_weights
 
@@ -17,7 +19,7 @@ from korseq.data.encoded import SequenceOptions
 from korseq.data.readers import DataSettings
 from korseq.data.writers import write_annotated
 from korseq.heads import Tagger
-from korseq.nn import GRU, Embedding, KiwiVectors, SyllableCNN, TagEmbedding
+from korseq.nn import GRU, Embedding, KiwiContexts, KiwiVectors, SyllableCNN, TagEmbedding
 from korseq.processing import Predict
 from korseq.spans import LabeledSpan
 from korseq.tagging import Entities, Words
@@ -475,6 +477,33 @@ def test_kiwi_vectors_may_be_trained_and_are_then_saved(tmp_path: Path) -> None:
 
 
 def changed(vectors):
-    from dataclasses import replace
-
     return replace(vectors, vectors=vectors.vectors[::-1].copy())
+
+
+def test_a_pipeline_with_kiwi_contexts_is_saved_without_them_and_knows_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline(
+        embedding=[Embedding(8, min_count=1), KiwiContexts(16)],
+        encoder=GRU(16),
+        head=Tagger(hidden_size=16),
+        device="cpu",
+    )
+    pipeline.fit(EXAMPLES, EXAMPLES, training=Training(epochs=3, precision="fp32"), progress=False)
+    pipeline.save(tmp_path)
+    assert (tmp_path / "model.safetensors").stat().st_size < 100_000
+    assert "inside the Kiwi model" in (tmp_path / "card.md").read_text(encoding="utf-8")
+    texts = ["김태웅이 제주도에 갔다", "처음 보는 낱말 앞에서도 문맥이 있다", "", "갔다"]
+    again = Pipeline.load(tmp_path)
+    (_, contexts) = again.model.embeddings.stages
+    (_, own) = pipeline.model.embeddings.stages
+    assert torch.equal(contexts.table, own.table)
+    assert len(own.contexts(torch.randint(4, 2000, (1, 200))).unique()) > 20
+    assert again(texts) == pipeline(texts)
+
+    from korseq import building
+
+    other = replace(building._contexts(), checksum=1)
+    monkeypatch.setattr(building, "_contexts", lambda: other)
+    with pytest.raises(CheckpointError, match="other contexts of words; install the version of kiwipiepy"):
+        Pipeline.load(tmp_path)

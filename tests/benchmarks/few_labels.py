@@ -51,6 +51,9 @@ _VARIANTS = {
     "without n-grams": [f"embedding=[{_MORPHEMES}]"],
     "syllables (CNN) for n-grams": [f'embedding=[{_MORPHEMES},{{type="SyllableCNN",size=64,dropout=0.5}}]'],
     "Kiwi's vectors": [f'embedding=[{_MORPHEMES},{_NGRAMS},{{type="KiwiVectors",dropout=0.4}}]'],
+    "Kiwi's vectors and contexts": [
+        f'embedding=[{_MORPHEMES},{_NGRAMS},{{type="KiwiVectors",dropout=0.4}},{{type="KiwiContexts",dropout=0.4}}]'
+    ],
     "without word dropout": ["embedding.0.word_dropout=0"],
     "word dropout 0.3": ["embedding.0.word_dropout=0.3"],
     "without average of the weights": ["training.average="],

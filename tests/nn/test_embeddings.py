@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import fields
 from itertools import accumulate, chain
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from korseq.nn import Embedding, EmbeddingModule, Embeddings, NGramEmbedding
-from korseq.nn.embeddings import BatchParts, ProjectedVectors
+from korseq.nn.embeddings import BatchParts, ContextVectors, ProjectedVectors
 from korseq.registry import components
 from korseq.specials import PAD, SPECIALS, UNK
 
@@ -42,7 +43,31 @@ def build(name: str, **settings: float) -> EmbeddingModule:
         table = torch.randn(VOCABULARY, module.WIDTH)
         table[PAD] = 0
         module.fill(table, torch.randn(module.LANDMARKS, module.WIDTH))
+    if isinstance(module, ContextVectors):
+        fill_with(module, {(14,): 1, (15,): 2, (14, 15): 3}, contexts=40)
     return module
+
+
+def fill_with(module: ContextVectors, ngrams: dict[tuple[int, ...], int], contexts: int) -> None:
+    """Let each token of the vocabulary be one of Kiwi's morphemes, ten numbers further on, and give it n-grams (the last morpheme
+    last) of these, and vectors."""
+    ranks = torch.zeros(3, 40, dtype=torch.int32)
+    for ngram in ngrams:
+        for distance, morpheme in enumerate(reversed(ngram)):
+            ranks[distance, morpheme] = morpheme - 7
+    codes = {}
+    for ngram, row in ngrams.items():
+        code = 0
+        for distance, of_place in enumerate(ranks):
+            rank = int(of_place[ngram[-1 - distance]]) if distance < len(ngram) else 0
+            code = (code << int(of_place.max()).bit_length()) | rank
+        codes[code] = row
+    order = sorted(codes)
+    morphemes = torch.arange(10, 10 + len(module.morphemes), dtype=torch.int32)
+    morphemes[: len(SPECIALS)] = -1
+    packed = torch.randint(256, (contexts, module.PACKED), dtype=torch.uint8)
+    rows = torch.tensor([codes[code] for code in order], dtype=torch.int32)
+    module.fill(morphemes, ranks, torch.tensor(order), rows, packed, checksum=7)
 
 
 @every_stage
@@ -201,3 +226,40 @@ def test_rows_begin_small(name: str) -> None:
         pytest.skip("its rows are given")
     assert not table.weight[PAD].any()
     assert 0 < table.weight[1:].abs().max() <= 0.1
+
+
+def test_a_context_is_the_longest_ngram_that_ends_at_a_token() -> None:
+    generator = random.Random(0)
+    module = STAGES["KiwiContexts"](size=SIZE).build(VOCABULARY)
+    assert isinstance(module, ContextVectors)
+    known = range(10 + len(SPECIALS), 10 + VOCABULARY)
+    made = {tuple(generator.choices(known, k=generator.choice((1, 2, 2, 3, 3, 3)))) for _ in range(150)}
+    ngrams = {ngram: row for row, ngram in enumerate(sorted(made), start=1) if ngram != (known[0],)}
+    fill_with(module, ngrams, contexts=len(made) + 1)
+    ids = torch.randint(VOCABULARY, (20, 15), generator=torch.Generator().manual_seed(0))
+    expected = torch.zeros_like(ids)
+    for i, row in enumerate(ids.tolist()):
+        morphemes = [10 + id if id >= len(SPECIALS) else -1 for id in row]
+        for j in range(len(row)):
+            suffixes = (tuple(morphemes[start : j + 1]) for start in range(max(0, j - 2), j + 1))
+            expected[i, j] = next((ngrams[s] for s in suffixes if s in ngrams), 0)
+    assert torch.equal(module.contexts(ids), expected)
+    assert len(expected.unique()) > 30
+
+
+def test_contexts_keep_their_angles_in_bytes() -> None:
+    module = STAGES["KiwiContexts"](size=SIZE).build(VOCABULARY)
+    assert isinstance(module, ContextVectors)
+    fill_with(module, {(14,): 1}, contexts=500)
+    rows = module.table.double() / 16
+    torch.testing.assert_close(rows.norm(dim=1), torch.full((500,), 16.0).double(), atol=0.1, rtol=0)
+    assert rows[::16].mean(dim=0).norm() < 2  # centred, of vectors with the length 16 each
+
+
+def test_what_follows_a_token_does_not_change_its_context() -> None:
+    module = build("KiwiContexts")
+    ids = torch.randint(len(SPECIALS), VOCABULARY, (1, 12))
+    whole = module(ids, None, torch.ones_like(ids, dtype=torch.bool))
+    for length in range(1, 12):
+        start = ids[:, :length]
+        torch.testing.assert_close(module(start, None, torch.ones_like(start, dtype=torch.bool)), whole[:, :length])
