@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers import PAIRS
 
 from korseq import Pipeline, Training
 from korseq.heads import Classifier, Seq2Seq, Tagger
 from korseq.nn import GRU, Embedding, Embeddings, NGramEmbedding
 from korseq.nn.decoders import GRUDecoder
-from korseq.nn.embeddings.kiwi import ProjectedVectors
+from korseq.nn.embeddings import ContextVectors, ProjectedVectors
 from korseq.nn.search import Beam
 from korseq.text import Subwords, WhitespaceTokenizer
 from korseq.text.features import FEATURES
@@ -104,6 +105,10 @@ def test_vectors_that_are_not_trained_are_read_too() -> None:
     rest = parameters_of(made, "embeddings.") + 256 * 8  # of the projection
     made.model.embeddings = Embeddings([ProjectedVectors(7, 8, 0.0, freeze=True)], ["form"])
     assert parameters_read(made, ["가방 나비 가방"]) == (rest + 7 * 256, rest + 2 * 256)
+    contexts = ContextVectors(7, 8, 0.0)
+    contexts.table = torch.zeros(30, 256, dtype=torch.int8)
+    made.model.embeddings = Embeddings([contexts], ["form"])
+    assert parameters_read(made, ["가방 나비 가방"]) == (rest + 30 * 256, rest + 256)  # that of no n-gram, and no other
 
 
 def test_units_of_a_tagger_are_read_too() -> None:

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from korseq import Pipeline
 from korseq.data.readers import DataSettings, read
-from korseq.nn.embeddings.kiwi import ProjectedVectors
+from korseq.nn.embeddings import ContextVectors, ProjectedVectors
 from korseq.resources import trained
 from korseq.saving import engine_of
 from korseq.text.kiwi import available_cores, kiwi
@@ -93,8 +93,7 @@ def parameters_read(pipeline: Pipeline, texts: Sequence[Any]) -> tuple[int, floa
     all, whose many uses count once as well. Word vectors of Kiwi's that are not trained count like parameters.
     """
     modules = list(pipeline.model.modules())
-    found = [m.weight if isinstance(m, nn.Embedding) else m.weights for m in modules if isinstance(m, _TABLES)]
-    tables = {id(table): table for table in found}
+    tables = {id(table): table for table in map(_table_of, modules) if table is not None}
     rest = sum(p.numel() for p in pipeline.model.parameters() if id(p) not in tables)
     looked_up = 0
     threads = torch.get_num_threads()
@@ -109,7 +108,12 @@ def parameters_read(pipeline: Pipeline, texts: Sequence[Any]) -> tuple[int, floa
     return rest + sum(table.numel() for table in tables.values()), rest + looked_up / len(texts)
 
 
-_TABLES = nn.Embedding | ProjectedVectors
+def _table_of(module: nn.Module) -> Tensor | None:
+    if isinstance(module, nn.Embedding):
+        return module.weight
+    if isinstance(module, ProjectedVectors):
+        return module.weights
+    return module.table if isinstance(module, ContextVectors) else None
 
 
 class _Rows(TorchFunctionMode):

@@ -162,8 +162,9 @@ class ContextVectors(EmbeddingModule):
         self.checksum.fill_(checksum)
 
     def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
-        vectors = self.table[self.contexts(ids)].to(self.projection.weight.dtype) / _STEPS  # (B, T, 256)
-        output: Tensor = self.dropout(self.projection(vectors) * mask.unsqueeze(2))
+        steps = F.embedding(self.contexts(ids), self.table).to(self.projection.weight.dtype)  # (B, T, 256)
+        vectors = self.projection(steps)
+        output: Tensor = self.dropout(vectors * (mask.unsqueeze(2) / _STEPS).to(vectors.dtype))
         return output
 
     def contexts(self, ids: Tensor) -> Tensor:
