@@ -217,12 +217,14 @@ def _contradictions(config: Config) -> list[str]:
     """Settings that are valid each on its own but not together."""
     mistakes = _stage_contradictions("embedding", config.embeddings, config.tokenizer)
     mistakes += _stage_contradictions("head.embedding", config.head.stages, config.tokenizer)
-    if any(stage.reads_kiwi_vectors() for stage in config.head.stages):
-        mistakes.append("head.embedding: what Kiwi's model knows is of morphemes, not of units; put it into embedding")
-    if any(stage.reads_kiwi_vectors() for stage in config.embeddings) and not isinstance(
-        config.tokenizer, KiwiTokenizer
-    ):
-        mistakes.append("embedding: what Kiwi's model knows is of Kiwi's morphemes; use the tokenizer KiwiTokenizer")
+    for stage in config.head.stages:
+        if stage.reads_kiwi_vectors():
+            mistakes.append(
+                f"head.embedding: {type(stage).__name__} is of morphemes, not of units; put it into embedding"
+            )
+    for place, stage in _places(config):
+        if stage.reads_kiwi_vectors() and not isinstance(config.tokenizer, KiwiTokenizer):
+            mistakes.append(f"{place}: {type(stage).__name__} is of Kiwi's morphemes; use the tokenizer KiwiTokenizer")
     sampled = isinstance(config.tokenizer, SubwordTokenizer) and config.tokenizer.sampling > 0
     if sampled and [stage.feature for stage in config.embeddings] not in (["form"], ["morpheme"]):
         mistakes.append("tokenizer.sampling: is for pipelines whose only embedding stage reads the subwords")
@@ -245,6 +247,13 @@ def _contradictions(config: Config) -> list[str]:
         )
     mistakes += _target_contradictions(config) + _language_model_contradictions(config) + _number_contradictions(config)
     return mistakes + config.head.contradictions()
+
+
+def _places(config: Config) -> list[tuple[str, EmbeddingStage]]:
+    """Where each embedding stage stands in TOML."""
+    if len(config.embeddings) == 1:
+        return [("embedding", config.embeddings[0])]
+    return [(f"embedding.{i}", stage) for i, stage in enumerate(config.embeddings)]
 
 
 def _target_contradictions(config: Config) -> list[str]:
@@ -300,11 +309,11 @@ def _language_model_contradictions(config: Config) -> list[str]:
             f"encoder: its states see {_SEEN[sight]}, but the direction '{head.direction}' needs states that see "
             f"{_SEEN[SIGHT[head.direction]]}; {_REMEDIES[head.direction]}"
         )
-    for i, stage in enumerate(config.embeddings):
-        place = f"embedding.{i}" if len(config.embeddings) > 1 else "embedding"
-        if stage.looks_around:
+    for place, stage in _places(config):
+        if stage.looks_back and head.direction != "forward":
             mistakes.append(
-                f"{place}: {type(stage).__name__} tells of the tokens before each, and a language model is to tell these"
+                f"{place}: {type(stage).__name__} tells of the tokens before each one, which a language model of the direction "
+                f"'{head.direction}' is to tell"
             )
         if stage.feature in FEATURES and FEATURES[stage.feature].looks_around:
             mistakes.append(f"{place}.feature: '{stage.feature}' shows letters of the tokens that are to be told")

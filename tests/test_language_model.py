@@ -205,7 +205,22 @@ def test_what_cannot_be_written_is_refused() -> None:
         ({"head": LanguageModel(feature="form")}, "no stage of the type Embedding reads the feature 'form'"),
         ({"embedding": [Embedding(8), NGramEmbedding(8)]}, "embedding.1.feature: 'eojeol_ngrams' shows letters"),
         ({"embedding": [Embedding(8), Embedding(8, feature="name")]}, "embedding.1.feature: 'name' shows letters"),
-        ({"embedding": [Embedding(8), KiwiContexts(8)]}, "embedding.1: KiwiContexts tells of the tokens before each"),
+        (
+            {
+                "embedding": [Embedding(8), KiwiContexts(8)],
+                "encoder": LSTM(8, bidirectional=True),
+                "head": LanguageModel(direction="both"),
+            },
+            "embedding.1: KiwiContexts tells of the tokens before each one, .* 'both' is to tell",
+        ),
+        (
+            {
+                "embedding": [Embedding(8), KiwiContexts(8)],
+                "encoder": LSTM(8, reverse=True),
+                "head": LanguageModel(direction="backward"),
+            },
+            "embedding.1: KiwiContexts tells of the tokens before each one, .* 'backward' is to tell",
+        ),
         (
             {"head": LanguageModel(search=Beam(max_ratio=3.0, coverage_penalty=0.1))},
             r"(?s)search.coverage_penalty: has no meaning for a LanguageModel.*search.max_ratio: has no meaning",
@@ -217,6 +232,10 @@ def test_what_cannot_be_written_is_refused() -> None:
 def test_contradictions_are_told(parts: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         pipeline(**parts)
+
+
+def test_what_a_forward_model_may_see_is_not_refused() -> None:
+    pipeline(embedding=[Embedding(8), KiwiContexts(8)])
 
 
 def test_a_classifier_begins_with_its_encoder() -> None:

@@ -1,4 +1,4 @@
-"""What the language model inside Kiwi knows of the words before a place: n-grams of morphemes, and a vector for each.
+"""What the language model inside Kiwi knows of the words up to a place: n-grams of morphemes, and a vector for each.
 
 Kiwi's model finds the next morpheme by the product of two vectors: its own, and that of its left context, the longest n-gram
 ending there that the model lists. Kiwi has functions that compare contexts, but none that gives their vectors; they are read from
@@ -21,8 +21,12 @@ from korseq.errors import ConfigError
 
 ORDER = 4
 SIZE, GROUP = 256, 8
-# The whole of the file's layout that may differ: flags, code of the keys' width, bits of an element, elements of a group.
-_KNOWN = (0, 3, 4, GROUP)
+# What a vector of the length 1 is kept in: the elements of Kiwi's have four bits.
+STEPS = 128
+# The mean of every sixteenth vector is as good as that of all; and so many rows stay in a CPU's cache.
+_SAMPLED, _ROWS = 16, 1024
+# What of the file's layout is known: numbers in a vector, flags, a code for the keys, bits of a number, numbers in a group.
+_KNOWN = (SIZE, 0, 3, 4, GROUP)
 _HEADER = struct.Struct("<QQHHBBBBQQQQQ")
 # Bytes of a number by its code of two bits: of keys, and where zeros are common.
 _LENGTHS, _LENGTHS_WITH_ZERO = (1, 2, 3, 4), (0, 1, 2, 4)
@@ -42,16 +46,15 @@ class LeftContexts:
             those that can stand there, from 1; 0 for none. The last column is for what is no morpheme.
         codes: (G,) int64, ascending.
         rows: (G,) int32: which vector an n-gram has. The vector of no n-gram at all is row 0.
-        packed: (C, 160) uint8: the vectors of 256 numbers, four bits each, two in a byte, the first in the lower half; then, for
-            each group of eight of these, what zero is (from 6, in the upper two bits) and a factor (from 9, in the others). The
-            length of a vector is left out.
-        checksum: CRC-32 of the model's file.
+        table: (C, 256) int8: the vectors, centred and of the length 1, in steps of a 128th. (They share a direction, as those of
+            morphemes do.)
+        checksum: CRC-32 of what of the file makes all this.
     """
 
     ranks: NDArray[np.int32]
     codes: NDArray[np.int64]
     rows: NDArray[np.int32]
-    packed: NDArray[np.uint8]
+    table: NDArray[np.int8]
     checksum: int
 
 
@@ -84,7 +87,7 @@ class _Header(NamedTuple):
 
 
 def left_contexts(path: Path | None = None) -> LeftContexts:
-    """Those of a model's file, by default of the Kiwi that is installed; takes a second.
+    """Those of a model's file, by default of the Kiwi that is installed; takes a second or two.
 
     Raises:
         ConfigError: If the file is laid out otherwise.
@@ -96,20 +99,57 @@ def left_contexts(path: Path | None = None) -> LeftContexts:
     try:
         content = path.read_bytes()
         header = _Header(*_HEADER.unpack_from(content))
-        layout = (header.flags, header.key_size, header.bits, header.group)
-        if layout != _KNOWN or header.size != SIZE or header.end != len(content):
+        layout = (header.size, header.flags, header.key_size, header.bits, header.group)
+        if layout != _KNOWN or header.end != len(content):
             raise ValueError("its layout is another")
         ngrams, rows = _ngrams(content, header)
         ranks, codes = _coded(ngrams, header.morphemes)
-    except (OSError, struct.error, ValueError, IndexError) as error:
+        order = np.argsort(codes)
+        codes, rows = codes[order], rows[order]
+        packed = _packed(content, header)
+    except (OSError, struct.error, ValueError, IndexError, OverflowError) as error:
         raise ConfigError(
             f"{path}: KiwiContexts cannot read this model of Kiwi ({error}); install kiwipiepy_model 0.24"
         ) from None
-    order = np.argsort(codes)
-    raw = np.frombuffer(content, np.uint8, header.contexts * header.row, header.vectors_at).reshape(-1, header.row)
+    checksum = 0
+    for array in (ranks, codes, rows, packed):
+        checksum = zlib.crc32(array, checksum)
+    return LeftContexts(ranks, codes, rows, _table(packed), checksum)
+
+
+def _packed(content: bytes, header: _Header) -> NDArray[np.uint8]:
+    """(C, 160): numbers of four bits, two in a byte, the first in the lower half; then a byte for each group of them. The length
+    of a vector, which stands between, and what stands behind are left out."""
+    rows = np.frombuffer(content, np.uint8, header.contexts * header.row, header.vectors_at).reshape(-1, header.row)
     half = SIZE // 2
-    packed = np.concatenate([raw[:, :half], raw[:, half + 2 : half + 2 + SIZE // GROUP]], axis=1)  # but for its length
-    return LeftContexts(ranks, codes[order], rows[order].astype(np.int32), packed, zlib.crc32(content))
+    return np.concatenate([rows[:, :half], rows[:, half + 2 : half + 2 + SIZE // GROUP]], axis=1)
+
+
+def _table(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """(C, 160) → (C, 256); see `LeftContexts.table`."""
+    centre = _unit(_unpacked(packed[::_SAMPLED])).mean(axis=0)
+    table = np.empty((len(packed), SIZE), np.int8)
+    for start in range(0, len(packed), _ROWS):
+        vectors = _unit(_unit(_unpacked(packed[start : start + _ROWS])) - centre)
+        table[start : start + _ROWS] = np.rint(vectors * STEPS).clip(-STEPS, STEPS - 1)
+    return table
+
+
+def _unpacked(packed: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N, 160) → (N, 256), but for the vectors' lengths: of a group's byte, two bits tell what zero is (from 6), six a factor
+    (from 9)."""
+    numbers, groups = packed[:, : SIZE // 2], packed[:, SIZE // 2 :]
+    elements = np.stack([numbers & 15, numbers >> 4], axis=2).reshape(len(packed), -1, GROUP).astype(np.float32)
+    elements -= ((groups >> 6) + 6)[:, :, None]
+    elements *= ((groups & 63) + 9)[:, :, None]
+    return elements.reshape(len(packed), SIZE)
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of the length 1 (0 stays 0)."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit
 
 
 def _coded(ngrams: NDArray[np.int64], morphemes: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -129,7 +169,7 @@ def _coded(ngrams: NDArray[np.int64], morphemes: int) -> tuple[NDArray[np.int32]
     return ranks, codes
 
 
-def _ngrams(content: bytes, header: _Header) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _ngrams(content: bytes, header: _Header) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """(G, 4) morphemes, the last one first, -1 beyond the beginning; (G,) the context of each."""
     nodes = header.nodes
     counts = _numbers(content, header.counts_at, nodes, _LENGTHS_WITH_ZERO)  # of children
@@ -150,7 +190,7 @@ def _ngrams(content: bytes, header: _Header) -> tuple[NDArray[np.int64], NDArray
         node = before[node]
     if node.any() or key.max(initial=0) >= header.morphemes or values.max(initial=0) >= header.contexts:
         raise ValueError("its n-grams are longer, or of more morphemes, than it says")
-    return ngrams, values[place]
+    return ngrams, values[place].astype(np.int32)
 
 
 def _numbers(content: bytes, at: int, count: int, lengths: tuple[int, int, int, int]) -> NDArray[np.int64]:

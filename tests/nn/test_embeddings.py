@@ -65,9 +65,9 @@ def fill_with(module: ContextVectors, ngrams: dict[tuple[int, ...], int], contex
     order = sorted(codes)
     morphemes = torch.arange(10, 10 + len(module.morphemes), dtype=torch.int32)
     morphemes[: len(SPECIALS)] = -1
-    packed = torch.randint(256, (contexts, module.PACKED), dtype=torch.uint8)
+    table = torch.randint(-128, 128, (contexts, module.WIDTH), dtype=torch.int8)
     rows = torch.tensor([codes[code] for code in order], dtype=torch.int32)
-    module.fill(morphemes, ranks, torch.tensor(order), rows, packed, checksum=7)
+    module.fill(morphemes, ranks, torch.tensor(order), rows, table, scale=0.125, checksum=7)
 
 
 @every_stage
@@ -229,13 +229,10 @@ def test_rows_begin_small(name: str) -> None:
 
 
 def test_a_context_is_the_longest_ngram_that_ends_at_a_token() -> None:
-    generator = random.Random(0)
     module = STAGES["KiwiContexts"](size=SIZE).build(VOCABULARY)
     assert isinstance(module, ContextVectors)
-    known = range(10 + len(SPECIALS), 10 + VOCABULARY)
-    made = {tuple(generator.choices(known, k=generator.choice((1, 2, 2, 3, 3, 3)))) for _ in range(150)}
-    ngrams = {ngram: row for row, ngram in enumerate(sorted(made), start=1) if ngram != (known[0],)}
-    fill_with(module, ngrams, contexts=len(made) + 1)
+    ngrams = random_ngrams()
+    fill_with(module, ngrams, contexts=151)
     ids = torch.randint(VOCABULARY, (20, 15), generator=torch.Generator().manual_seed(0))
     expected = torch.zeros_like(ids)
     for i, row in enumerate(ids.tolist()):
@@ -247,19 +244,33 @@ def test_a_context_is_the_longest_ngram_that_ends_at_a_token() -> None:
     assert len(expected.unique()) > 30
 
 
-def test_contexts_keep_their_angles_in_bytes() -> None:
-    module = STAGES["KiwiContexts"](size=SIZE).build(VOCABULARY)
+def test_the_vector_of_a_context_is_projected() -> None:
+    module = build("KiwiContexts").eval()
     assert isinstance(module, ContextVectors)
-    fill_with(module, {(14,): 1}, contexts=500)
-    rows = module.table.double() / 16
-    torch.testing.assert_close(rows.norm(dim=1), torch.full((500,), 16.0).double(), atol=0.1, rtol=0)
-    assert rows[::16].mean(dim=0).norm() < 2  # centred, of vectors with the length 16 each
+    rows = module.contexts(IDS)
+    assert rows[0].tolist() == [1, 3, 0, 0]  # tokens 4 and 5 are the morphemes 14 and 15
+    expected = (module.table[rows].double() * 0.125) @ module.projection.weight.double().T
+    torch.testing.assert_close(module(IDS, None, MASK).double(), expected * MASK.unsqueeze(2), atol=1e-4, rtol=1e-4)
+
+
+def test_an_unfilled_module_gives_zeros() -> None:
+    module = STAGES["KiwiContexts"](size=SIZE).build(VOCABULARY)
+    assert not module(IDS, None, MASK).any()
 
 
 def test_what_follows_a_token_does_not_change_its_context() -> None:
-    module = build("KiwiContexts")
-    ids = torch.randint(len(SPECIALS), VOCABULARY, (1, 12))
-    whole = module(ids, None, torch.ones_like(ids, dtype=torch.bool))
+    module = STAGES["KiwiContexts"](size=SIZE).build(VOCABULARY)
+    assert isinstance(module, ContextVectors)
+    fill_with(module, random_ngrams(), contexts=151)
+    ids = torch.randint(len(SPECIALS), VOCABULARY, (8, 12), generator=torch.Generator().manual_seed(0))
+    whole = module.contexts(ids)
     for length in range(1, 12):
-        start = ids[:, :length]
-        torch.testing.assert_close(module(start, None, torch.ones_like(start, dtype=torch.bool)), whole[:, :length])
+        assert torch.equal(module.contexts(ids[:, :length]), whole[:, :length])
+    assert len(whole.unique()) > 30
+
+
+def random_ngrams() -> dict[tuple[int, ...], int]:
+    generator = random.Random(0)
+    known = range(10 + len(SPECIALS), 10 + VOCABULARY)
+    made = {tuple(generator.choices(known, k=generator.choice((1, 2, 2, 3, 3, 3)))) for _ in range(150)}
+    return {ngram: row for row, ngram in enumerate(sorted(made), start=1) if ngram != (known[0],)}

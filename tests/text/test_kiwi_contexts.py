@@ -20,6 +20,9 @@ from korseq.text.kiwi import kiwi
 from korseq.text.kiwi_contexts import ORDER, LeftContexts, left_contexts
 
 MODEL = Path(get_model_path()) / "cong.mdl"
+# Of kiwipiepy_model 0.24: of all that is read, and the first numbers of three vectors.
+CHECKSUM = 377497278
+FIRST = [[9, -3, -7, -7, -3, -6], [7, -4, 7, 2, 4, 5], [16, -7, 1, -4, 1, 13]]
 
 
 @pytest.fixture(scope="module")
@@ -46,22 +49,24 @@ def spelt(contexts: LeftContexts, places: np.ndarray) -> list[list[int]]:
     return found
 
 
-def unpacked(packed: np.ndarray) -> np.ndarray:
-    """The vectors, number by number, of the length 1."""
-    vectors = np.empty((len(packed), kiwi_contexts.SIZE))
-    for vector, row in zip(vectors, packed.tolist(), strict=True):
-        for i in range(kiwi_contexts.SIZE):
-            number = row[i // 2] >> 4 if i % 2 else row[i // 2] & 15
-            group = row[kiwi_contexts.SIZE // 2 + i // kiwi_contexts.GROUP]
-            vector[i] = (number - (group >> 6) - 6) * ((group & 63) + 9)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def unpacked(content: bytes, row: int) -> np.ndarray:
+    """A context's vector, number by number."""
+    header = kiwi_contexts._Header(*kiwi_contexts._HEADER.unpack_from(content))
+    start = header.vectors_at + row * header.row
+    numbers, groups = content[start : start + 128], content[start + 130 : start + 162]
+    vector = []
+    for i in range(kiwi_contexts.SIZE):
+        number = numbers[i // 2] >> 4 if i % 2 else numbers[i // 2] & 15
+        group = groups[i // kiwi_contexts.GROUP]
+        vector.append((number - (group >> 6) - 6) * ((group & 63) + 9))
+    return np.array(vector) / np.linalg.norm(vector)
 
 
 def test_ngrams_are_found_by_their_codes(contexts: LeftContexts) -> None:
     assert (np.diff(contexts.codes) > 0).all()
     assert contexts.codes.shape == contexts.rows.shape
     assert contexts.rows.min() > 0  # row 0 is for no n-gram at all
-    assert contexts.rows.max() == len(contexts.packed) - 1
+    assert contexts.rows.max() == len(contexts.table) - 1
     lengths = np.bincount([len(morphemes) for morphemes in spelt(contexts, np.arange(0, len(contexts.codes), 100))])
     assert len(lengths) == ORDER + 1
     assert lengths[0] == 0
@@ -78,9 +83,10 @@ def test_each_ngram_has_the_context_that_kiwi_gives_it(contexts: LeftContexts, i
 
 def test_products_are_the_similarities(contexts: LeftContexts, instance: Kiwi) -> None:
     """But for what Kiwi rounds when it loads: it keeps bytes, made of 4 bits and a factor."""
-    generator = random.Random(0)
+    generator, content = random.Random(0), MODEL.read_bytes()
     places = np.random.default_rng(1).integers(len(contexts.codes), size=200)
-    vectors, morphemes = unpacked(contexts.packed[contexts.rows[places]]), spelt(contexts, places)
+    vectors = [unpacked(content, row) for row in contexts.rows[places].tolist()]
+    morphemes = spelt(contexts, places)
     pairs = [(generator.randrange(200), generator.randrange(200)) for _ in range(1000)]
     expected = np.array([instance.context_similarity(morphemes[i], morphemes[j]) for i, j in pairs])
     found = np.array([vectors[i] @ vectors[j] for i, j in pairs])
@@ -89,13 +95,34 @@ def test_products_are_the_similarities(contexts: LeftContexts, instance: Kiwi) -
     assert expected.std() > 0.1
 
 
-def test_the_checksum_is_that_of_the_file(contexts: LeftContexts, tmp_path: Path) -> None:
+def test_the_table_has_centred_vectors(contexts: LeftContexts) -> None:
+    content = MODEL.read_bytes()
+    centre = np.mean([unpacked(content, row) for row in range(0, len(contexts.table), 256)], axis=0)  # about
+    for row in np.random.default_rng(2).integers(len(contexts.table), size=100).tolist():
+        expected = unpacked(content, row) - centre
+        found = contexts.table[row] / kiwi_contexts.STEPS
+        assert np.linalg.norm(found) == pytest.approx(1, abs=0.02)
+        assert found @ expected / np.linalg.norm(found) / np.linalg.norm(expected) > 0.99
+    assert np.abs(contexts.table[contexts.table != -128]).max() < 127  # nothing is cut
+    assert (contexts.table == -128).sum() == 0
+
+
+def test_saved_pipelines_rely_on_these_very_vectors(contexts: LeftContexts) -> None:
+    """They keep what was learnt of them, and a checksum of what they are made of: whoever makes them otherwise has to give the
+    stage another name."""
+    assert contexts.checksum == CHECKSUM
+    np.testing.assert_allclose(contexts.table[[1, 1000, 200_000], :6], FIRST, atol=1)
+
+
+def test_the_checksum_is_of_what_is_read(contexts: LeftContexts, tmp_path: Path) -> None:
     content = bytearray(MODEL.read_bytes())
+    file = tmp_path / "cong.mdl"
     content[-1] ^= 1  # of the bits at the end, which are not read
-    other = tmp_path / "cong.mdl"
-    other.write_bytes(content)
-    assert left_contexts(other).checksum != contexts.checksum
-    assert left_contexts(MODEL).checksum == contexts.checksum
+    file.write_bytes(content)
+    assert left_contexts(file).checksum == contexts.checksum
+    content[kiwi_contexts._Header(*kiwi_contexts._HEADER.unpack_from(content)).vectors_at] ^= 1
+    file.write_bytes(content)
+    assert left_contexts(file).checksum != contexts.checksum
 
 
 def header_with(place: int, value: int) -> Callable[[bytes], bytes]:
@@ -120,10 +147,11 @@ def header_with(place: int, value: int) -> Callable[[bytes], bytes]:
         header_with(6, 8),  # bits
         header_with(7, 0),  # group
         header_with(9, 1000),  # where the trie begins
+        header_with(9, (1 << 64) - 1),
         header_with(10, 64),
         lambda content: content[:20] + b"\x00" * (len(content) - 20),
     ],
-    ids=["short", "shorter", "empty", "size", "flags", "bits", "group", "trie", "keys", "zeros"],
+    ids=["short", "shorter", "empty", "size", "flags", "bits", "group", "trie", "beyond", "keys", "zeros"],
 )
 def test_another_file_is_refused(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     file = tmp_path / "cong.mdl"

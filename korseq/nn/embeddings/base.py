@@ -60,8 +60,8 @@ class EmbeddingStage(ABC):
     max_size: int | None
     reads_parts: ClassVar[bool] = False
     """Whether `feature` must be one that has parts."""
-    looks_around: ClassVar[bool] = False
-    """Whether a token's vector tells of its neighbours, though `feature` does not."""
+    looks_back: ClassVar[bool] = False
+    """Whether a token's vector tells of those before it, too."""
 
     def pretrained_file(self) -> str | None:
         """A text file of word vectors to begin with."""

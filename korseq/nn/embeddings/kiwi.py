@@ -1,4 +1,4 @@
-"""The word vectors inside the Kiwi model."""
+"""What the Kiwi model knows of morphemes and of what stands before them: its vectors."""
 
 from __future__ import annotations
 
@@ -12,15 +12,6 @@ from torch.nn import functional as F
 from korseq.nn.dropout import Dropout
 from korseq.nn.embeddings.base import BatchParts, EmbeddingModule, EmbeddingStage
 from korseq.registry import Rate, component
-
-# Given vectors are scaled to this, so that their elements are about 1, as what the other stages learn to give: with vectors of
-# length 1 the encoder would hardly see them beside the others (KMOU-NER F1 0.01 to 0.02 lower).
-LENGTH = 16.0
-# The mean of every sixteenth context's vector is as good as that of all.
-_SAMPLED = 16
-# Contexts are kept in bytes: a number of 1 is so many steps. They come from four bits each, and are less than 8.
-_STEPS = 16
-_ROWS = 1024
 
 
 @component
@@ -92,10 +83,10 @@ class ProjectedVectors(EmbeddingModule):
 
 @component
 class KiwiContexts(EmbeddingStage):
-    """What Kiwi's language model knows of the words up to each morpheme: the vector of the longest of its 1.4 million n-grams
-    (up to four morphemes) that ends there. No download.
+    """What Kiwi's language model knows of the words up to and with each morpheme: the vector of the longest of its 1.4 million
+    n-grams (up to four morphemes) that ends there. No download.
 
-    An n-gram's vector tells what may follow it. They are centred and normalised, as KiwiVectors are, then projected.
+    Such a vector tells what may follow. They are centred and normalised, as those of KiwiVectors are, then projected.
 
     Args:
         size: Width D of a vector: of the learned projection.
@@ -108,7 +99,7 @@ class KiwiContexts(EmbeddingStage):
     feature: Literal["kiwi"] = "kiwi"  # these three come with the vectors, and have no other values
     min_count: Literal[1] = 1
     max_size: None = None
-    looks_around: ClassVar[bool] = True
+    looks_back: ClassVar[bool] = True
 
     def reads_kiwi_vectors(self) -> bool:
         return True
@@ -121,10 +112,11 @@ class ContextVectors(EmbeddingModule):
     """N-grams of Kiwi's morphemes, their given vectors and a learned projection.
 
     The projection alone is among the weights. Whoever builds or loads the module fills it; a checksum, which is saved, tells
-    whether with the same.
+    whether with the same. The buffers are, in the words of `korseq.text.kiwi_contexts.LeftContexts`: `morphemes` (V,), Kiwi's of
+    each of the vocabulary; `ranks` (4, M + 1), `codes` (G,), `rows` (G,) and `table` (C, 256).
     """
 
-    WIDTH, PACKED = 256, 160
+    WIDTH = 256
 
     morphemes: Tensor
     ranks: Tensor
@@ -136,8 +128,9 @@ class ContextVectors(EmbeddingModule):
     def __init__(self, vocabulary_size: int, size: int, dropout: float) -> None:
         super().__init__()
         self.output_size = size
+        # Until it is filled, each token has the vector of no n-gram, and that is zero.
         given = {
-            "morphemes": torch.full((vocabulary_size,), -1, dtype=torch.int32),  # Kiwi's id of each of the vocabulary
+            "morphemes": torch.full((vocabulary_size,), -1, dtype=torch.int32),
             "ranks": torch.zeros(1, 1, dtype=torch.int32),
             "codes": torch.zeros(1, dtype=torch.int64),
             "rows": torch.zeros(1, dtype=torch.int32),
@@ -146,25 +139,34 @@ class ContextVectors(EmbeddingModule):
         for name, tensor in given.items():
             self.register_buffer(name, tensor, persistent=False)
         self.register_buffer("checksum", torch.zeros((), dtype=torch.int64))
-        self.bits = [0]
+        self.bits, self.scale = [0], 1.0
         self.projection = nn.Linear(self.WIDTH, size, bias=False)
         self.dropout = Dropout(dropout)
 
     def fill(
-        self, morphemes: Tensor, ranks: Tensor, codes: Tensor, rows: Tensor, packed: Tensor, checksum: int
+        self,
+        morphemes: Tensor,
+        ranks: Tensor,
+        codes: Tensor,
+        rows: Tensor,
+        table: Tensor,
+        *,
+        scale: float,
+        checksum: int,
     ) -> None:
-        """morphemes (V,): Kiwi's id of each of the vocabulary, -1 for what is none; the rest as in
-        `korseq.text.kiwi_contexts.LeftContexts`."""
-        given = {"morphemes": morphemes, "ranks": ranks, "codes": codes, "rows": rows, "table": _table(packed)}
+        """morphemes (V,): -1 for what is none; the rest as in `LeftContexts`, the vectors times `scale`."""
+        given = {"morphemes": morphemes, "ranks": ranks, "codes": codes, "rows": rows, "table": table}
         for name, tensor in given.items():
             setattr(self, name, tensor.to(self.checksum.device))
         self.bits = [int(of_place.max()).bit_length() for of_place in ranks]  # of a rank, at each distance
+        self.scale = scale
         self.checksum.fill_(checksum)
 
     def forward(self, ids: Tensor, parts: BatchParts | None, mask: Tensor) -> Tensor:
-        steps = F.embedding(self.contexts(ids), self.table).to(self.projection.weight.dtype)  # (B, T, 256)
-        vectors = self.projection(steps)
-        output: Tensor = self.dropout(vectors * (mask.unsqueeze(2) / _STEPS).to(vectors.dtype))
+        vectors = F.embedding(self.contexts(ids), self.table).to(self.projection.weight.dtype)  # (B, T, 256)
+        projected = self.projection(vectors)
+        # Scaled only now, for D is smaller; and what is kept in bytes is exact in bfloat16.
+        output: Tensor = self.dropout(projected * (mask.unsqueeze(2) * self.scale).to(projected.dtype))
         return output
 
     def contexts(self, ids: Tensor) -> Tensor:
@@ -182,23 +184,3 @@ class ContextVectors(EmbeddingModule):
             place = torch.searchsorted(self.codes, code).clamp(max=len(self.codes) - 1)
             found = torch.where(goes_on & (self.codes[place] == code), self.rows[place].long(), found)
         return found
-
-
-def _table(packed: Tensor) -> Tensor:
-    """(C, 160) packed vectors → (C, 256) int8: centred, of the length `LENGTH`, in steps of a sixteenth."""
-    centre = F.normalize(_unpacked(packed[::_SAMPLED]), dim=1).mean(dim=0)
-    table = torch.empty(len(packed), ContextVectors.WIDTH, dtype=torch.int8)
-    for start in range(0, len(packed), _ROWS):  # so many stay in a CPU's cache
-        vectors = F.normalize(_unpacked(packed[start : start + _ROWS]), dim=1) - centre
-        vectors = F.normalize(vectors, dim=1).mul_(LENGTH * _STEPS).round_()
-        table[start : start + _ROWS] = vectors.clamp_(-128, 127)
-    return table
-
-
-def _unpacked(packed: Tensor) -> Tensor:
-    """(N, 160) bytes → (N, 256); see `LeftContexts.packed`."""
-    numbers, factors = packed[:, : ContextVectors.WIDTH // 2], packed[:, ContextVectors.WIDTH // 2 :]
-    elements = torch.stack((numbers & 15, numbers >> 4), dim=2).view(len(packed), factors.size(1), -1).float()
-    zeros, factors = (factors >> 6) + 6, (factors & 63) + 9
-    vectors: Tensor = (elements - zeros.unsqueeze(2)) * factors.unsqueeze(2)
-    return vectors.flatten(1)
