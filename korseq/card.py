@@ -10,7 +10,6 @@ import torch
 
 from korseq import __version__
 from korseq.config import Config, to_toml
-from korseq.nn.embeddings import KiwiContexts, KiwiVectors
 from korseq.training.run import Outcome
 from korseq.training.scores import Scores
 
@@ -85,15 +84,13 @@ def _notes(config: Config) -> list[str]:
         notes.append("The analyzer's own part-of-speech tags of the tokens are an input feature like any other.")
     if "name" in features:
         notes.append("Names are looked up in a list that comes with korseq, made of mecab-ko-dic (Apache-2.0).")
-    if any(
-        isinstance(stage, KiwiContexts) or (isinstance(stage, KiwiVectors) and stage.freeze)
-        for stage in config.embeddings
-    ):
+    of_kiwi = [stage for stage in config.embeddings if stage.reads_kiwi_vectors()]
+    if any(stage.leaves_vectors_out() for stage in of_kiwi):
         notes.append(
             "Word vectors are those inside the Kiwi model named below (Apache-2.0); they are taken from the installed Kiwi again "
             "when the pipeline is loaded, and another model's are refused."
         )
-    if any(isinstance(stage, KiwiVectors) and not stage.freeze for stage in config.embeddings):
+    if not all(stage.leaves_vectors_out() for stage in of_kiwi):
         notes.append(
             "Word vectors began as those inside the Kiwi model named below (Apache-2.0), were trained further and are saved."
         )

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from korseq.building import build_model, fixed_vocabularies, restore_vectors
+from korseq.building import build_model, fixed_vocabularies
 from korseq.card import training_card
 from korseq.config import Config
 from korseq.data.noisy import augmented
 from korseq.data.numbers import NUMBERS, figures_in
 from korseq.data.readers import Source, name_of
 from korseq.export import CTranslate2Runtime
+from korseq.given import give_again
 from korseq.identity import identity_of
 from korseq.labelled import (
     analyze_rows,
@@ -118,7 +119,7 @@ def fit(
     fresh: frozenset[str] = frozenset()
     if before is not None:
         fresh = warm_start(model, vocabularies, labels, config, before)
-        restore_vectors(model, vocabularies, "the pipeline to start from")  # as its weights know them
+        give_again(model, vocabularies, "the pipeline to start from")  # as its weights know them
 
     gold = gold_of(config, dev_rows)
     quick = SequenceModel(model.embeddings, model.encoder, model.head.quick())

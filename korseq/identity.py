@@ -15,7 +15,6 @@ from korseq.config import Config, to_toml
 from korseq.data.encoded import EncodedData
 from korseq.data.readers import DataSettings
 from korseq.model import SequenceModel
-from korseq.nn.embeddings import ContextVectors, ProjectedVectors
 from korseq.text.vocabulary import Vocabulary
 from korseq.training.settings import Training
 
@@ -35,11 +34,13 @@ def identity_of(
     for part in (train, dev):
         for array in _arrays(part):
             digest.update(np.ascontiguousarray(array).tobytes())
-    for stage in model.embeddings.stages:
-        if isinstance(stage, ProjectedVectors):  # in another rotation they are other vectors
-            digest.update(stage.landmarks.numpy().tobytes())
-        elif isinstance(stage, ContextVectors):
-            digest.update(stage.checksum.numpy().tobytes())
+    learnt = dict(model.named_parameters())
+    for (
+        name,
+        given,
+    ) in model.state_dict().items():  # what tells which vectors of Kiwi's these are, such as their rotation
+        if name not in learnt:
+            digest.update(given.cpu().numpy().tobytes())
     for weights in start.values():
         digest.update(weights.detach().cpu().numpy().tobytes())
     return digest.hexdigest()

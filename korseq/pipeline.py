@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 import torch
 
 from korseq import __version__
-from korseq.building import build_model, restore_vectors
+from korseq.building import build_model
 from korseq.config import Config, build_config, read_config
 from korseq.continuation import continued
 from korseq.data.columns import require_rows
@@ -23,6 +23,7 @@ from korseq.errors import CheckpointError, ConfigError, KorseqError
 from korseq.export import CTranslate2Runtime
 from korseq.fitting import Fitted, fit
 from korseq.generation import Generated
+from korseq.given import give_again
 from korseq.heads.base import Head, Prediction
 from korseq.heads.seq2seq import Seq2Seq, Seq2SeqModule
 from korseq.labelled import (
@@ -496,7 +497,7 @@ class Pipeline:
             model.load_state_dict(saved.weights, assign=True)
         except RuntimeError as error:
             raise CheckpointError(f"{folder}: the weights do not fit the settings: {error}") from error
-        restore_vectors(model, saved.vocabularies, str(folder))
+        give_again(model, saved.vocabularies, str(folder))
         model.to(pipeline.device).eval()
         pipeline._fitted = Fitted(saved.vocabularies, saved.labels, model, saved.card)
         return pipeline

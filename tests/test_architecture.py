@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"generation", "model", "tagging", "mapping"},
     {"training"},
     {"config"},
-    {"card", "continuation", "identity", "prepare"},
+    {"card", "continuation", "given", "identity", "prepare"},
     {"building", "labelled", "saving"},
     {"warm_start", "export", "inspection"},
     {"fitting"},

@@ -113,7 +113,7 @@ def left_contexts(path: Path | None = None) -> LeftContexts:
         ) from None
     checksum = 0
     for array in (ranks, codes, rows, packed):
-        checksum = zlib.crc32(array, checksum)
+        checksum = zlib.crc32(array.tobytes(), checksum)
     return LeftContexts(ranks, codes, rows, _table(packed), checksum)
 
 

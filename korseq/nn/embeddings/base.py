@@ -71,6 +71,10 @@ class EmbeddingStage(ABC):
         """Whether its vocabulary and its vectors are those in Kiwi's model."""
         return False
 
+    def leaves_vectors_out(self) -> bool:
+        """Whether a saved pipeline has no vectors of it, so that Kiwi's are taken again."""
+        return False
+
     @property
     def reads_numbers(self) -> bool:
         """Whether it reads sequences of numbers instead of texts."""

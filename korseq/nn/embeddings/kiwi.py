@@ -37,6 +37,9 @@ class KiwiVectors(EmbeddingStage):
     def reads_kiwi_vectors(self) -> bool:
         return True
 
+    def leaves_vectors_out(self) -> bool:
+        return self.freeze
+
     def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> ProjectedVectors:
         return ProjectedVectors(vocabulary_size, self.size, self.dropout, self.freeze)
 
@@ -102,6 +105,9 @@ class KiwiContexts(EmbeddingStage):
     looks_back: ClassVar[bool] = True
 
     def reads_kiwi_vectors(self) -> bool:
+        return True
+
+    def leaves_vectors_out(self) -> bool:
         return True
 
     def build(self, vocabulary_size: int, pretrained: Tensor | None = None) -> ContextVectors:
