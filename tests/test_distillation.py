@@ -126,11 +126,17 @@ def test_entities_that_most_teachers_found_are_learnt() -> None:
     assert not Tagger().blends
 
 
-def test_of_words_the_commonest_tag_is_learnt() -> None:
-    tags = [["NOUN", "VERB"], ["NOUN", "ADJ"], ["PROPN", "ADJ"]]
-    said = [{"words": [{"start": 3 * i, "end": 3 * i + 2, "tag": tag} for i, tag in enumerate(of)]} for of in tags]
+def test_of_words_the_tag_is_learnt_that_the_teachers_are_surest_of() -> None:
+    tags = [[("NOUN", 0.6), ("VERB", 0.5)], [("NOUN", 0.5), ("ADJ", 0.9)], [("ADV", 0.9), ("VERB", 0.3)]]
+    said = [
+        {"words": [{"start": 3 * i, "end": 3 * i + 2, "tag": tag, "score": score} for i, (tag, score) in enumerate(of)]}
+        for of in tags
+    ]
     head = Tagger(unit="word", scheme="each")
-    assert [span["label"] for span in head.lesson(said)] == ["NOUN", "ADJ"]
+    assert head.lesson(said) == [
+        {"start": 0, "end": 2, "label": "NOUN"},
+        {"start": 3, "end": 5, "label": "ADJ"},
+    ]
 
 
 def test_of_translations_only_one_teacher_can_be_learnt_from() -> None:

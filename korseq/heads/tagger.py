@@ -149,12 +149,10 @@ class Tagger(Head):
         return [(span, float(tags.scores[span.start : span.end].min())) for span in spans]
 
     def lesson(self, answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """The entities that more than half of the teachers found, or the commonest tag of every word."""
+        """The entities that more than half of the teachers found, or the tag of every word that they are surest of together."""
         if self.scheme == "each":
             words = zip(*(answer["words"] for answer in answers), strict=True)
-            common = [Counter(word["tag"] for word in of_place).most_common(1)[0][0] for of_place in words]
-            places = [(word["start"], word["end"]) for word in answers[0]["words"]]
-            found = [(*place, tag) for place, tag in zip(places, common, strict=True)]
+            found = [(said[0]["start"], said[0]["end"], _surest(said)) for said in words]
         else:
             votes = Counter((e["start"], e["end"], e["label"]) for answer in answers for e in answer["entities"])
             # No two of these overlap: some teacher would have found both.
@@ -294,6 +292,14 @@ class TaggerModule(LogitsHead):
         ends = (onward >= 0) & (best[:, 1:] != onward)
         scores[:, :-1] = torch.where(ends, torch.minimum(scores[:, :-1], 1 - goes_on), scores[:, :-1])
         return best, scores
+
+
+def _surest(said: Sequence[Mapping[str, Any]]) -> str:
+    """The tag whose scores add up to the most."""
+    sums: Counter[str] = Counter()
+    for word in said:
+        sums[word["tag"]] += word["score"]
+    return max(sums, key=sums.__getitem__)
 
 
 def _log_sums(logits: Tensor, answers: Tensor, wanted: Tensor) -> Tensor:
