@@ -19,7 +19,7 @@ from korseq.data.encoded import SequenceOptions
 from korseq.data.readers import DataSettings
 from korseq.data.writers import write_annotated
 from korseq.heads import Tagger
-from korseq.nn import GRU, Embedding, KiwiContexts, KiwiVectors, SyllableCNN, TagEmbedding
+from korseq.nn import GRU, Embedding, EmbeddingStage, KiwiContexts, KiwiVectors, SyllableCNN, TagEmbedding
 from korseq.processing import Predict
 from korseq.spans import LabeledSpan
 from korseq.tagging import Entities, Words
@@ -441,17 +441,20 @@ def test_names_are_found_that_training_never_saw(tmp_path: Path) -> None:
 # Kiwi's vectors -------------------------------------------------------------------------------------------------------
 
 
+def saved_with(stage: EmbeddingStage, folder: Path) -> Pipeline:
+    """A trained pipeline with this stage besides another, which lies in the folder."""
+    pipeline = Pipeline(
+        embedding=[Embedding(8, min_count=1), stage], encoder=GRU(16), head=Tagger(hidden_size=16), device="cpu"
+    )
+    pipeline.fit(EXAMPLES, EXAMPLES, training=Training(epochs=3, precision="fp32"), progress=False)
+    pipeline.save(folder)
+    return pipeline
+
+
 def test_a_pipeline_with_kiwi_vectors_is_saved_without_them_and_knows_them_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipeline = Pipeline(
-        embedding=[Embedding(8, min_count=1), KiwiVectors(16)],
-        encoder=GRU(16),
-        head=Tagger(hidden_size=16),
-        device="cpu",
-    )
-    pipeline.fit(EXAMPLES, EXAMPLES, training=Training(epochs=3, precision="fp32"), progress=False)
-    pipeline.save(tmp_path)
+    pipeline = saved_with(KiwiVectors(16), tmp_path)
     assert (tmp_path / "model.safetensors").stat().st_size < 2_000_000
     card = (tmp_path / "card.md").read_text(encoding="utf-8")
     assert "part-of-speech tags of the tokens are an input feature" in card
@@ -485,14 +488,7 @@ def changed(vectors):
 def test_a_pipeline_with_kiwi_contexts_is_saved_without_them_and_knows_them_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipeline = Pipeline(
-        embedding=[Embedding(8, min_count=1), KiwiContexts(16)],
-        encoder=GRU(16),
-        head=Tagger(hidden_size=16),
-        device="cpu",
-    )
-    pipeline.fit(EXAMPLES, EXAMPLES, training=Training(epochs=3, precision="fp32"), progress=False)
-    pipeline.save(tmp_path)
+    pipeline = saved_with(KiwiContexts(16), tmp_path)
     assert (tmp_path / "model.safetensors").stat().st_size < 100_000
     assert "inside the Kiwi model" in (tmp_path / "card.md").read_text(encoding="utf-8")
     texts = ["김태웅이 제주도에 갔다", "처음 보는 낱말 앞에서도 문맥이 있다", "", "갔다"]
