@@ -217,12 +217,10 @@ def _contradictions(config: Config) -> list[str]:
     """Settings that are valid each on its own but not together."""
     mistakes = _stage_contradictions("embedding", config.embeddings, config.tokenizer)
     mistakes += _stage_contradictions("head.embedding", config.head.stages, config.tokenizer)
-    for stage in config.head.stages:
+    for place, stage in _places("head.embedding", config.head.stages):
         if stage.reads_kiwi_vectors():
-            mistakes.append(
-                f"head.embedding: {type(stage).__name__} is of morphemes, not of units; put it into embedding"
-            )
-    for place, stage in _places(config):
+            mistakes.append(f"{place}: {type(stage).__name__} is of morphemes, not of units; put it into embedding")
+    for place, stage in _places("embedding", config.embeddings):
         if stage.reads_kiwi_vectors() and not isinstance(config.tokenizer, KiwiTokenizer):
             mistakes.append(f"{place}: {type(stage).__name__} is of Kiwi's morphemes; use the tokenizer KiwiTokenizer")
     sampled = isinstance(config.tokenizer, SubwordTokenizer) and config.tokenizer.sampling > 0
@@ -249,11 +247,9 @@ def _contradictions(config: Config) -> list[str]:
     return mistakes + config.head.contradictions()
 
 
-def _places(config: Config) -> list[tuple[str, EmbeddingStage]]:
-    """Where each embedding stage stands in TOML."""
-    if len(config.embeddings) == 1:
-        return [("embedding", config.embeddings[0])]
-    return [(f"embedding.{i}", stage) for i, stage in enumerate(config.embeddings)]
+def _places(path: str, stages: Sequence[EmbeddingStage]) -> list[tuple[str, EmbeddingStage]]:
+    """Where each stage stands in TOML: one by itself at `path`, several in an array there."""
+    return [(f"{path}.{i}" if len(stages) > 1 else path, stage) for i, stage in enumerate(stages)]
 
 
 def _target_contradictions(config: Config) -> list[str]:
@@ -309,7 +305,7 @@ def _language_model_contradictions(config: Config) -> list[str]:
             f"encoder: its states see {_SEEN[sight]}, but the direction '{head.direction}' needs states that see "
             f"{_SEEN[SIGHT[head.direction]]}; {_REMEDIES[head.direction]}"
         )
-    for place, stage in _places(config):
+    for place, stage in _places("embedding", config.embeddings):
         if stage.looks_back and head.direction != "forward":
             mistakes.append(
                 f"{place}: {type(stage).__name__} tells of the tokens before each one, which a language model of the direction "
@@ -356,8 +352,7 @@ _REMEDIES = {
 def _stage_contradictions(path: str, stages: Sequence[EmbeddingStage], tokenizer: Tokenizer) -> list[str]:
     mistakes = []
     seen: dict[str, tuple[int, int | None]] = {}
-    for i, stage in enumerate(stages):
-        place = f"{path}.{i}" if len(stages) > 1 else path
+    for place, stage in _places(path, stages):
         if stage.reads_numbers:
             mistakes += [f"{place}.{message}" for message in stage.contradictions()]
             continue

@@ -55,8 +55,8 @@ def distill(
 
     The teachers first answer every text, on all cores. This can be broken off like any corpus job, and the same call goes on;
     what they said lies in the folder `teaching` of `out`. Then the student is trained: a classifier on the mean of their
-    probabilities, a regressor on that of their numbers, a tagger on what most of them found, a translator on what its only
-    teacher wrote.
+    probabilities, a regressor on that of their numbers, a tagger on the entities that most of them found or the tags of words
+    that they are surest of, a translator on what its only teacher wrote.
 
     Args:
         teachers: Folders of trained pipelines, with the student's kind of head and all labels of the data.

@@ -21,7 +21,7 @@ from korseq.errors import ConfigError
 
 ORDER = 4
 SIZE, GROUP = 256, 8
-# What a vector of the length 1 is kept in: the elements of Kiwi's have four bits.
+# How finely a vector of the length 1 is kept, in bytes (Kiwi keeps four bits an element): an element of 1 would be so many steps.
 STEPS = 128
 # The mean of every sixteenth vector is as good as that of all; and so many rows stay in a CPU's cache.
 _SAMPLED, _ROWS = 16, 1024
